@@ -1,0 +1,3 @@
+"""gamenode-server: creates, dispatches and tracks runs."""
+
+from __future__ import annotations
