@@ -1,8 +1,8 @@
 """The seam between what the server decides and where it is kept: what an operation may do inside a transaction.
 
 An operation is a plain function `op(tx)`. It runs on the writer thread, reads through `tx`, decides with the pure core,
-and writes through `tx`. It must not wait for anything or touch anything else, because it can be run again. What it wants
-done in the world it hands to `tx.effect`; effects are carried out, in order, after the commit, and never without one.
+and writes through `tx`. It must not wait for anything or touch anything else, because it can be run again. What it
+wants done in the world it hands to `tx.effect`; effects are carried out in order after the commit, never without one.
 """
 
 from __future__ import annotations
