@@ -1,0 +1,3 @@
+"""What `make bench` runs: GameNode beside a bare reference, measured in the same run, told as ratios."""
+
+from __future__ import annotations
