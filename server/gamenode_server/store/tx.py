@@ -53,6 +53,10 @@ class Tx(Protocol):
         """A run's tasks, by position."""
         ...
 
+    def live_tasks_of(self, run_id: str) -> Sequence[Task]:
+        """The run's tasks that have not ended, by position. From memory."""
+        ...
+
     def live_tasks_on(self, node_id: str) -> Sequence[Task]:
         """The node's tasks that have not ended, oldest first. From memory."""
         ...
