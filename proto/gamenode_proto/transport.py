@@ -47,7 +47,7 @@ class Keepalive:
 
 
 def quiet_core() -> None:
-    """Keeps gRPC's C core from writing to stderr, where a terminal is. Call before the first channel or server.
+    """Keeps gRPC's C core from writing to stderr, where a terminal is. Call it before grpc is imported.
 
     An explicit GRPC_VERBOSITY in the environment wins.
     """
@@ -145,7 +145,6 @@ def open_tls_channel(
 
     Must be called on the thread and loop that own every gRPC object of the process.
     """
-    quiet_core()
     import grpc
     import grpc.aio
 
@@ -156,7 +155,6 @@ def open_tls_channel(
 
 def open_unix_channel(path: str, *, keepalive: Keepalive | None = None) -> grpc.aio.Channel:
     """A channel to a Unix socket. Calls need a token from the login socket beside it (`gamenode_proto.login`)."""
-    quiet_core()
     import grpc.aio
 
     options = [*channel_options(keepalive, tls=False), ("grpc.default_authority", "localhost")]
