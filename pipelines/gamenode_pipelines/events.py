@@ -1,7 +1,7 @@
 """Everything that can happen to a task: the inputs of the task machine, facts in the past tense.
 
-The agent makes most of them, the server `TaskAssigned`, `TaskLost` and `TaskResolved`. Each is folded by the same
-function on both sides, in the order the agent's outbox gives them. Times are Unix seconds.
+The agent makes most of them, the server `TaskAssigned`, `TaskLost`, `TaskResolved` and `TaskSkipped`. Each is folded by
+the same function on both sides, in the order the agent's outbox gives them. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -122,9 +122,14 @@ class FinallyTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class TaskLost:
-    """The server cannot learn from the node what became of this assignment."""
+    """The server cannot learn from the node what became of this assignment.
+
+    With `gone` the node itself says that it knows nothing of it. Without, the node is only out of reach: what it tells
+    later under the same fence takes the task up again where it stood.
+    """
 
     reason: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,13 @@ class TaskResolved:
 
     as_: Literal["succeeded", "failed", "retry"]
     by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSkipped:
+    """The task will not be given to its node: its run starts no further tasks."""
+
     reason: str
 
 
@@ -150,6 +162,7 @@ TaskEventBody = (
     | FinallyTimedOut
     | TaskLost
     | TaskResolved
+    | TaskSkipped
 )
 
 

@@ -169,6 +169,7 @@ class Task(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     FINALLY_STARTED_AT_FIELD_NUMBER: _builtins.int
+    LOST_FROM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     run_id: _builtins.str
     state: _common_pb2.TaskState.ValueType
@@ -183,6 +184,8 @@ class Task(_message.Message):
     outcome: _common_pb2.TaskState.ValueType
     """The main steps are over, one way or the other, and `finally` runs; what they came to."""
     finally_started_at: _builtins.float
+    lost_from: _common_pb2.TaskState.ValueType
+    """The server gave the task up while its node was out of reach; where it stood. The node may still tell."""
     @_builtins.property
     def node(self) -> Global___NodeFacts: ...
     @_builtins.property
@@ -209,10 +212,11 @@ class Task(_message.Message):
         position: _builtins.int = ...,
         outcome: _common_pb2.TaskState.ValueType = ...,
         finally_started_at: _builtins.float = ...,
+        lost_from: _common_pb2.TaskState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "error", b"error", "node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancel", b"cancel", "created_at", b"created_at", "error", b"error", "fence", b"fence", "finally_started_at", b"finally_started_at", "finished_at", b"finished_at", "id", b"id", "node", b"node", "outcome", b"outcome", "position", b"position", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancel", b"cancel", "created_at", b"created_at", "error", b"error", "fence", b"fence", "finally_started_at", b"finally_started_at", "finished_at", b"finished_at", "id", b"id", "lost_from", b"lost_from", "node", b"node", "outcome", b"outcome", "position", b"position", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,6 +370,7 @@ class TaskEvent(_message.Message):
     FINALLY_TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     RESOLVED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     fence: _builtins.int
     at: _builtins.float
@@ -395,6 +400,8 @@ class TaskEvent(_message.Message):
     def lost(self) -> Global___TaskLost: ...
     @_builtins.property
     def resolved(self) -> Global___TaskResolved: ...
+    @_builtins.property
+    def skipped(self) -> Global___TaskSkipped: ...
     def __init__(
         self,
         *,
@@ -414,12 +421,13 @@ class TaskEvent(_message.Message):
         finally_timed_out: Global___FinallyTimedOut | None = ...,
         lost: Global___TaskLost | None = ...,
         resolved: Global___TaskResolved | None = ...,
+        skipped: Global___TaskSkipped | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "timed_out", "finally_timed_out", "lost", "resolved"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "timed_out", "finally_timed_out", "lost", "resolved", "skipped"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -707,15 +715,19 @@ class TaskLost(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    gone: _builtins.bool
+    """The node itself says that it knows nothing of it; else it is only out of reach and may still tell."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -745,6 +757,27 @@ class TaskResolved(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskResolved: _TypeAlias = TaskResolved  # noqa: Y015
+
+@_typing.final
+class TaskSkipped(_message.Message):
+    """The task will not be given to its node: its run starts no further tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSkipped: _TypeAlias = TaskSkipped  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
