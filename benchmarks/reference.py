@@ -70,7 +70,7 @@ async def agent(port: int, slots: int, directory: Path) -> None:
     """Runs jobs, `slots` at once, until the stream ends."""
     store = GroupCommit(directory / "agent.db")
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-    call = channel.stream_stream(METHOD)()
+    call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
     await call.write(b"hello")
     results: asyncio.Queue[bytes] = asyncio.Queue()
     free = asyncio.Semaphore(slots)
@@ -90,7 +90,7 @@ async def agent(port: int, slots: int, directory: Path) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         sender = tasks.create_task(send())
-        while (job := await call.read()) is not grpc.aio.EOF:
+        while isinstance(job := await call.read(), bytes):
             tasks.create_task(run(job))
         sender.cancel()
     await channel.close()
@@ -136,7 +136,7 @@ async def measure(*, slots: int, jobs: int, singles: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         reference = _Server(GroupCommit(directory / "server.db"))
-        handler = grpc.stream_stream_rpc_method_handler(reference.session)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reference.session)
         server = grpc.aio.server()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("reference.Link", {"Session": handler}),)

@@ -1,7 +1,7 @@
 """A TCP proxy on loopback that can lose, slow down, cut and reset what goes through it.
 
-Stands between an agent and its server. Its directions are named as the agent sees them: `up` to the server, `down` to the
-agent. The kernel's own tools for this need rights a test may not have.
+Stands between an agent and its server. Its directions are named as the agent sees them: `up` to the server, `down` to
+the agent. The kernel's own tools for this need rights a test may not have.
 """
 
 from __future__ import annotations
