@@ -1,0 +1,57 @@
+"""The agent's settings: built once by the command line and handed down. Every interval is one, so that tests can scale it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from gamenode_proto.process import parsers
+from gamenode_proto.process.logs import FORMATS, LEVELS
+from gamenode_proto.process.settings import setting
+
+_KIB = 1 << 10
+_MIB = 1 << 20
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Everything an operator can set. Seconds and bytes."""
+
+    PROGRAM: ClassVar[str] = "agent"
+
+    data_dir: Path | None = setting(None, parse=parsers.path, metavar="DIR", doc="Where the agent keeps its files.")
+    log_level: str = setting("info", parse=parsers.one_of(*LEVELS), doc="How much is logged to stderr.")
+    log_format: str = setting("text", parse=parsers.one_of(*FORMATS), doc="How a log line is written.")
+    slots: int = setting(8, parse=parsers.positive, doc="Tasks at once.")
+
+    reconnect_base: float = setting(0.5, hidden=True, doc="First pause before connecting again; doubles.")
+    reconnect_max: float = setting(30.0, hidden=True, doc="Longest pause before connecting again.")
+    stable_after: float = setting(60.0, hidden=True, doc="A session that held this long starts the pauses anew.")
+    welcome_timeout: float = setting(10.0, hidden=True, doc="How long a server may take to answer a hello.")
+    silence_limit: float = setting(15.0, hidden=True, doc="A server that says nothing for this long is given up.")
+    keepalive_time: float = setting(10.0, hidden=True, doc="A silent connection is pinged after this long.")
+    keepalive_timeout: float = setting(5.0, hidden=True, doc="A ping without an answer ends the connection after this.")
+    goodbye_timeout: float = setting(1.0, hidden=True, doc="How long a clean stop waits for the server to say goodbye.")
+
+    log_idle_close: float = setting(60.0, hidden=True, doc="The log connection is closed when idle for this long.")
+    log_chunk: int = setting(256 * _KIB, parse=parsers.size, hidden=True, doc="Largest piece of a log in one message.")
+    log_window: int = setting(4 * _MIB, parse=parsers.size, hidden=True, doc="Log bytes sent ahead of the server.")
+    log_slow: float = setting(1.0, hidden=True, doc="An answer later than this makes log shipping slow down.")
+
+    disk_reserve: int = setting(32 * _MIB, parse=parsers.size, doc="With less free disk than this, no new task starts.")
+    storage_retry: float = setting(1.0, hidden=True, doc="Pause before a journal that was full is written again.")
+    retention_age: float = setting(_DAY, hidden=True, doc="How long acknowledged records and ended tasks are kept.")
+    retention_bytes: int = setting(64 * _MIB, parse=parsers.size, hidden=True, doc="How much of them is kept.")
+    workspace_keep: float = setting(_DAY, doc="How long the workspace of a task that did not succeed is kept.")
+    workspace_bytes: int = setting(1 << 30, parse=parsers.size, doc="How much all kept workspaces may take.")
+    tidy_interval: float = setting(300.0, hidden=True, doc="Time between two rounds of housekeeping.")
+    supervisor_timeout: float = setting(10.0, hidden=True, doc="How long the supervisor may take to answer.")
+
+    def __post_init__(self) -> None:
+        for name in ("reconnect_base", "reconnect_max", "welcome_timeout", "silence_limit", "tidy_interval"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name.replace('_', '-')} must be more than 0")
+        if self.log_chunk > _MIB:
+            raise ValueError("log-chunk may be at most 1m")

@@ -1,0 +1,174 @@
+"""Who this node is: its key, its certificate, and the cluster it belongs to, in one file that only its owner reads.
+
+The file is text: a line of JSON with the facts, then the key, the node's certificate and the cluster's CA as PEM, so
+that `openssl x509 -in identity.pem` works on it. Written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gamenode_pipelines.errors import Code, GameNodeError
+
+FILE_NAME = "identity.pem"
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A joined node. PEM as text; `addresses` are the agent listener's, `join_addresses` the enrolment listener's."""
+
+    node_id: str
+    name: str
+    cluster_id: str
+    addresses: tuple[str, ...]
+    join_addresses: tuple[str, ...]
+    #: Raw Ed25519 key that tickets are signed with.
+    ticket_key: bytes
+    key_pem: str = field(repr=False)
+    certificate_pem: str
+    ca_pem: str
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The node's certificate, parsed."""
+        return x509.load_pem_x509_certificate(self.certificate_pem.encode())
+
+    @property
+    def serial(self) -> str:
+        """The certificate's serial number, hex."""
+        return f"{self.certificate.serial_number:x}"
+
+    @property
+    def lifetime(self) -> tuple[float, float]:
+        """When the certificate begins and ends, Unix seconds of the wall clock."""
+        certificate = self.certificate
+        return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+
+    def renewed(self, *, key_pem: str, certificate_pem: str, ca_pem: str) -> Identity:
+        """The same node with a new key and certificate; an empty `ca_pem` keeps the CA."""
+        return replace(self, key_pem=key_pem, certificate_pem=certificate_pem, ca_pem=ca_pem or self.ca_pem)
+
+
+def load_identity(agent_dir: Path) -> Identity:
+    """The identity in the agent's folder.
+
+    Raises GameNodeError: NOT_FOUND where the host has not joined, INTEGRITY_FAILED for a file that is damaged.
+    """
+    path = agent_dir / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise GameNodeError(
+            Code.NOT_FOUND,
+            f"this host has not joined a cluster ({path} does not exist): run `gamenode-agent join TOKEN` with a token"
+            " from `gamenode node token`",
+        ) from None
+    except PermissionError:
+        raise GameNodeError(Code.PERMISSION_DENIED, f"{path} cannot be read: run as the user that joined") from None
+    except UnicodeDecodeError as error:
+        raise _damaged(path, "it is not text") from error
+    try:
+        facts = json.loads(text.split("\n", 1)[0])
+        blocks = [(match[1], match[0]) for match in _PEM.finditer(text)]
+        key = next(block for kind, block in blocks if kind.endswith("PRIVATE KEY"))
+        certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
+        identity = Identity(
+            node_id=str(facts["node_id"]),
+            name=str(facts["name"]),
+            cluster_id=str(facts["cluster_id"]),
+            addresses=tuple(map(str, facts["addresses"])),
+            join_addresses=tuple(map(str, facts["join_addresses"])),
+            ticket_key=base64.b64decode(facts["ticket_key"]),
+            key_pem=key,
+            certificate_pem=certificates[0],
+            ca_pem="".join(certificates[1:]),
+        )
+        if not identity.ca_pem or not identity.addresses:
+            raise ValueError("a part is missing")
+        _ = identity.certificate
+    except (ValueError, KeyError, TypeError, StopIteration, IndexError) as error:
+        raise _damaged(path, str(error) or "a part is missing") from error
+    return identity
+
+
+def save_identity(agent_dir: Path, identity: Identity) -> None:
+    """Writes the identity, durably and whole."""
+    facts = {
+        "node_id": identity.node_id,
+        "name": identity.name,
+        "cluster_id": identity.cluster_id,
+        "addresses": identity.addresses,
+        "join_addresses": identity.join_addresses,
+        "ticket_key": base64.b64encode(identity.ticket_key).decode(),
+    }
+    pem = "".join(text if text.endswith("\n") else text + "\n" for text in _pems(identity))
+    write_secret(agent_dir / FILE_NAME, f"{json.dumps(facts)}\n{pem}")
+
+
+def _pems(identity: Identity) -> tuple[str, str, str]:
+    return identity.key_pem, identity.certificate_pem, identity.ca_pem
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Replaces a file by tmp, fsync and rename; only its owner may read it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def new_key() -> str:
+    """A fresh P-256 key as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def signing_request(key_pem: str, *, name: str) -> str:
+    """A CSR for the key. The server takes the public key from it and decides the rest itself."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "gamenode-agent")])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_private(key_pem), hashes.SHA256())
+    return csr.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def sign_nonce(key_pem: str, nonce: bytes) -> bytes:
+    """Proves the key: an ECDSA signature with SHA-256 over the nonce."""
+    return _private(key_pem).sign(nonce, ec.ECDSA(hashes.SHA256()))
+
+
+def _private(key_pem: str) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(key_pem.encode(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise GameNodeError(Code.INTEGRITY_FAILED, "the node's key is not an elliptic-curve key: join again")
+    return key
+
+
+def _damaged(path: Path, why: str) -> GameNodeError:
+    return GameNodeError(
+        Code.INTEGRITY_FAILED,
+        f"{path} is damaged ({why}): restore it, or `gamenode-agent leave` and join again with a new token",
+    )

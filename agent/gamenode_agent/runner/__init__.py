@@ -1,0 +1,3 @@
+"""The shell around the task machine: takes assignments, commits, starts attempts, and reports how they ended."""
+
+from __future__ import annotations
