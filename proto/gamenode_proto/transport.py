@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gamenode_proto.process.addresses import join_address as join_address
+from gamenode_proto.process.addresses import split_address as split_address
+
 if TYPE_CHECKING:
     import grpc
     import grpc.aio
