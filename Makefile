@@ -74,7 +74,7 @@ proto-check: $(STAMP) ## fail if the generated code is not what the .proto files
 		|| { echo "the generated code is stale: run 'make proto' and commit what it writes" >&2; exit 1; }
 
 bench: $(STAMP) ## run the benchmarks and print their tables
-	@$(BIN)/python -m benchmarks
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 requirements: ## pin the dependencies anew: versions and hashes, no addresses
 	@for name in base agent dev; do \

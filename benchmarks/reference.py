@@ -138,9 +138,7 @@ async def measure(*, slots: int, jobs: int, singles: int) -> dict[str, float]:
         reference = _Server(GroupCommit(directory / "server.db"))
         handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reference.session)
         server = grpc.aio.server()
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("reference.Link", {"Session": handler}),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("reference.Link", {"Session": handler}),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         process = await asyncio.create_subprocess_exec(

@@ -234,13 +234,17 @@ def end_processes_of(directory: Path) -> None:
 
 @asynccontextmanager
 async def running_cluster(
-    directory: Path, *, agents: Sequence[str] = (), env: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    agents: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    real_intervals: bool = False,
 ) -> AsyncIterator[Cluster]:
     """A server with connected agents of these names (each labelled `role=game`), stopped at the end."""
     home = directory / "home"
     home.mkdir(parents=True, exist_ok=True)
     base = {key: value for key, value in os.environ.items() if not key.startswith("GAMENODE_")}
-    cluster = Cluster(directory, {**base, "HOME": str(home), **FAST, **(env or {})})
+    cluster = Cluster(directory, {**base, "HOME": str(home), **({} if real_intervals else FAST), **(env or {})})
     try:
         await cluster.start_server()
         for name in agents:

@@ -1,0 +1,99 @@
+"""Runs every benchmark and prints its table; `--json FILE` keeps the figures."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import footprint, log_path, reference, run_path
+from support.cluster import running_cluster
+
+ROUNDS = 3
+
+
+def _median(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+
+
+async def _measure() -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    bare: dict[int, list[dict[str, float]]] = {1: [], 8: []}
+    runs: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as name:
+        async with running_cluster(Path(name), agents=["bench"], real_intervals=True) as cluster:
+            figures["footprint"] = await footprint.measure(cluster)
+            for _ in range(ROUNDS):  # by turns, so that a slow minute of the machine hits both
+                for slots, results in bare.items():
+                    results.append(await reference.measure(slots=slots, jobs=600, singles=200))
+                runs.append(await run_path.measure_on(cluster, runs=600, singles=200))
+            figures["log"] = _median([await log_path.log_rate(cluster) for _ in range(ROUNDS)])
+            figures["events"] = await log_path.event_rate(cluster)
+    figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
+    figures["run"] = _median(runs)
+    return figures
+
+
+def _tables(figures: dict[str, Any]) -> list[Table]:
+    run, one, eight = figures["run"], figures["reference"]["1"], figures["reference"]["8"]
+    path = Table(title="From the client's call to the end it is told: one step, /bin/true")
+    for column in ("", "p50 ms", "p99 ms", "per second"):
+        path.add_column(column, justify="left" if not column else "right")
+    for label, row in (
+        ("reference, 1 slot", one),
+        ("reference, 8 slots", eight),
+        ("GameNode run, 8 slots", run),
+    ):
+        path.add_row(label, f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['per_s']:.0f}")
+    for label, row in (("ratio to 1 slot", one), ("ratio to 8 slots", eight)):
+        ratios = [f"{run[key] / row[key]:.2f} ×" for key in ("p50_ms", "p99_ms", "per_s")]
+        path.add_row(label, *ratios)
+
+    flow = Table(title="What flows")
+    for column in ("", "GameNode", "reference", "ratio"):
+        flow.add_column(column, justify="left" if not column else "right")
+    log, events = figures["log"], figures["events"]
+    flow.add_row(
+        "log, MB/s to the server's disk (plain file)",
+        f"{log['mb_per_s']:.0f}",
+        f"{log['reference_mb_per_s']:.0f}",
+        f"{log['mb_per_s'] / log['reference_mb_per_s']:.2f} ×",
+    )
+    flow.add_row(
+        "events/s, durable, from real steps (SQLite inserts alone)",
+        f"{events['per_s']:.0f}",
+        f"{events['reference_per_s']:.0f}",
+        f"{events['per_s'] / events['reference_per_s']:.3f} ×",
+    )
+
+    rest = Table(title="At rest")
+    for column in ("", "RSS MB", "PSS MB", "CPU %"):
+        rest.add_column(column, justify="left" if not column else "right")
+    for name, row in figures["footprint"].items():
+        rest.add_row(name, f"{row['rss_mb']:.1f}", f"{row['pss_mb']:.1f}", f"{row['cpu_percent']:.2f}")
+    return [path, flow, rest]
+
+
+def main() -> None:
+    """Measures, prints, and keeps the figures where asked."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    figures = asyncio.run(_measure())
+    console = Console(width=110)
+    for table in _tables(figures):
+        console.print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
