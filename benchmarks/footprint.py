@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 
 import psutil
@@ -22,9 +21,9 @@ def _sample(process: psutil.Process) -> tuple[float, float, float]:
 async def measure(cluster: Cluster, *, seconds: float = 20.0) -> dict[str, dict[str, float]]:
     """`{program: {"rss_mb", "pss_mb", "cpu_percent"}}` over some idle seconds."""
     (agent, *_) = cluster.agents
-    bare = subprocess.Popen([sys.executable, "-c", _BARE], stdout=subprocess.PIPE)
+    bare = await asyncio.create_subprocess_exec(sys.executable, "-c", _BARE, stdout=asyncio.subprocess.PIPE)
     assert bare.stdout is not None
-    bare.stdout.readline()
+    await bare.stdout.readline()
     supervisor = agent.supervisor_pid
     assert supervisor is not None
     processes = {
@@ -39,8 +38,7 @@ async def measure(cluster: Cluster, *, seconds: float = 20.0) -> dict[str, dict[
         after = {name: _sample(process) for name, process in processes.items()}
     finally:
         bare.kill()
-        bare.wait()
-        bare.stdout.close()
+        await bare.communicate()
     return {
         name: {
             "rss_mb": after[name][0],
