@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
 
 from gamenode_proto.v1 import common_pb2
@@ -20,7 +21,7 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     async with running_cluster(tmp_path_factory.mktemp("scenarios"), agents=["eu-1"]) as cluster:
         yield cluster
