@@ -111,7 +111,7 @@ async def test_cancel_ends_the_whole_tree_and_nothing_else(cluster: Cluster, kin
 @pytest.mark.timeout(600)
 async def test_cancel_racing_with_the_end_gives_one_state(cluster: Cluster) -> None:
     dice = random.Random(7)
-    text = "pipeline: short\nsteps:\n  - id: a\n    run: sleep 0.0${{ params.d }}\nparams:\n  d: {type: integer, default: 5}\n"
+    text = "pipeline: short\nparams: {d: {type: integer}}\nsteps:\n  - id: a\n    run: sleep 0.0${{ params.d }}\n"
 
     async with cluster.gateway() as gateway:
 
