@@ -1,0 +1,119 @@
+"""Runs, tasks, steps and what is said of them as documents."""
+
+from __future__ import annotations
+
+from gamenode_console import words
+from gamenode_console.documents import Document, cancel, error
+from gamenode_proto.v1 import common_pb2, pipeline_management_pb2, work_pb2
+
+
+def run(message: work_pb2.Run) -> Document:
+    """A run without its tasks, as `run ls` gives it."""
+    return {
+        "id": message.id,
+        "pipeline": message.pipeline,
+        "version": message.pipeline_version,
+        "state": words.run_state(message.state),
+        "error": error(message.error),
+        "params": {name: words.value(v) for name, v in sorted(message.params.items())},
+        "note": message.note,
+        "target": message.target,
+        "created_at": words.time(message.created_at),
+        "started_at": words.time(message.started_at),
+        "finished_at": words.time(message.finished_at),
+        "created_by": message.created_by,
+        "cancel": cancel(message.cancel),
+        "total": message.total,
+        "counts": dict(sorted(message.counts.items())),
+    }
+
+
+LogKey = tuple[str, int, str, int]
+
+
+def _log_key(ref: common_pb2.AttemptRef) -> LogKey:
+    return (ref.task_id, ref.fence, ref.step_id, ref.attempt)
+
+
+def _log(step: work_pb2.StepStatus, status: pipeline_management_pb2.LogStatus | None) -> Document:
+    """How much of the newest attempt's log the server has, and whether that is all of it."""
+    if status is not None:
+        holes = [{"offset": h.offset, "length": h.length, "reason": h.reason} for h in status.holes]
+        return {
+            "lines": status.lines,
+            "bytes": status.bytes,
+            "complete": status.complete,
+            "sha256": status.sha256 or None,
+            "holes": holes,
+        }
+    # Nothing was written, or nothing has arrived: a step that never started misses nothing when it is over.
+    ended = words.step_state(step.state) in ("succeeded", "failed", "cancelled", "skipped", "lost")
+    nothing_written = not step.attempt or (step.HasField("log") and step.log.bytes == 0 and not step.log.holes)
+    return {
+        "lines": 0,
+        "bytes": 0,
+        "complete": ended and nothing_written,
+        "sha256": step.log.sha256 or None if nothing_written else None,
+        "holes": [],
+    }
+
+
+def step(message: work_pb2.StepStatus, status: pipeline_management_pb2.LogStatus | None = None) -> Document:
+    """A step as it stands."""
+    return {
+        "id": message.id,
+        "state": words.step_state(message.state),
+        "attempt": message.attempt,
+        "exit_code": message.exit_code if message.HasField("exit_code") else None,
+        "error": error(message.error),
+        "outputs": dict(sorted(message.outputs.items())),
+        "started_at": words.time(message.started_at),
+        "finished_at": words.time(message.finished_at),
+        "retry_at": words.time(message.retry_at),
+        "final": message.final,
+        "log": _log(message, status),
+    }
+
+
+def task(message: work_pb2.Task, logs: dict[LogKey, pipeline_management_pb2.LogStatus] | None = None) -> Document:
+    """A run's share on one node, with its steps."""
+    known = logs or {}
+    return {
+        "id": message.id,
+        "node_id": message.node.id,
+        "node": message.node.name,
+        "state": words.task_state(message.state),
+        "error": error(message.error),
+        "fence": message.fence,
+        "created_at": words.time(message.created_at),
+        "started_at": words.time(message.started_at),
+        "finished_at": words.time(message.finished_at),
+        "cancel": cancel(message.cancel),
+        "steps": [step(s, known.get((message.id, message.fence, s.id, s.attempt))) for s in message.steps],
+    }
+
+
+def run_document(message: pipeline_management_pb2.RunDocument) -> Document:
+    """A run with its tasks and their steps, as `run show` gives it."""
+    logs = {_log_key(status.ref): status for status in message.logs}
+    tasks = sorted(message.tasks, key=lambda t: (t.position, t.id))
+    return {**run(message.run), "tasks": [task(t, logs) for t in tasks]}
+
+
+def run_update(message: pipeline_management_pb2.RunUpdate) -> Document:
+    """One change of a watched run: the run, and the tasks that changed."""
+    logs = {_log_key(status.ref): status for status in message.logs}
+    return {
+        "cursor": str(message.cursor),
+        "run": run(message.run),
+        "tasks": [task(t, logs) for t in message.tasks],
+        "ended": message.ended,
+    }
+
+
+def explanation(message: pipeline_management_pb2.ExplainRunResponse) -> Document:
+    """Why a run does not move."""
+    return {
+        "summary": message.summary,
+        "tasks": [{"task_id": t.task_id, "node": t.node, "text": t.text} for t in message.tasks],
+    }

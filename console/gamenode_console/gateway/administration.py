@@ -1,0 +1,50 @@
+"""The calls of the administration interface: who may come in, and who did what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gamenode_console.gateway.link import Link
+from gamenode_proto.v1 import administration_pb2 as messages
+from gamenode_proto.v1.administration_pb2_grpc import AdministrationStub
+
+if TYPE_CHECKING:
+    from gamenode_proto.v1.administration_pb2_grpc import AdministrationAsyncStub
+
+
+class AdministrationCalls:
+    """Identity, join tokens and the audit log."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._stub: AdministrationAsyncStub = AdministrationStub(link.channel)
+
+    async def who_am_i(self) -> messages.WhoAmIResponse:
+        """Who the server takes the caller for."""
+        return await self._link.call(self._stub.WhoAmI, messages.WhoAmIRequest(), repeatable=True)
+
+    async def create_join_token(
+        self,
+        *,
+        ttl: float = 0.0,
+        uses: int = 0,
+        name: str = "",
+        labels: Mapping[str, str] | None = None,
+        replace: str = "",
+    ) -> messages.CreateJoinTokenResponse:
+        """A new join token; 0 leaves lifetime (seconds) and uses to the server."""
+        request = messages.CreateJoinTokenRequest(ttl=ttl, uses=uses, name=name, labels=labels or {}, replace=replace)
+        return await self._link.call(self._stub.CreateJoinToken, request)
+
+    async def list_audit(
+        self, *, since: float = 0.0, user: str = "", node: str = "", limit: int = 0
+    ) -> Sequence[messages.AuditRecord]:
+        """Audit records, newest last."""
+        request = messages.ListAuditRequest(since=since, user=user, node=node, limit=limit)
+        return (await self._link.call(self._stub.ListAudit, request, repeatable=True)).records
+
+    async def verify_audit(self) -> messages.VerifyAuditResponse:
+        """Walks the whole chain; may take its time."""
+        request = messages.VerifyAuditRequest()
+        return await self._link.call(self._stub.VerifyAudit, request, repeatable=True, deadline=600.0)
