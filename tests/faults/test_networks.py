@@ -58,7 +58,7 @@ async def node_state(gateway: Gateway) -> int:
     return (await gateway.state.get_node("eu-1")).state
 
 
-async def wait_state(gateway: Gateway, states: Iterable[common_pb2.NodeState], seconds: float) -> None:
+async def wait_state(gateway: Gateway, states: Iterable[common_pb2.NodeState.ValueType], seconds: float) -> None:
     wanted = set(states)
 
     async def look() -> bool:

@@ -26,11 +26,12 @@ class FaultProxy:
     port: int = 0
     #: Directions in which bytes vanish: the connection stays open and nothing arrives.
     black_holes: set[Direction] = field(default_factory=set)
-    #: Bytes a second in each direction; 0 means as fast as it goes.
+    #: Bytes a second in each direction, shared by all connections as on a real link; 0 means as fast as it goes.
     rate: dict[Direction, float] = field(default_factory=dict)
     #: Refuse new connections.
     refuse: bool = False
     forwarded: dict[Direction, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+    _free_at: dict[Direction, float] = field(default_factory=dict)
     _connections: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = field(default_factory=set)
 
     @asynccontextmanager
@@ -88,13 +89,19 @@ class FaultProxy:
             for each in pair:
                 each.transport.abort()
 
+    async def _take_turn(self, direction: Direction, seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        free = max(now, self._free_at.get(direction, 0.0)) + seconds
+        self._free_at[direction] = free
+        await asyncio.sleep(free - now)
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
         try:
             while data := await reader.read(PIECE):
                 if direction in self.black_holes:
                     continue
                 if rate := self.rate.get(direction, 0.0):
-                    await asyncio.sleep(len(data) / rate)
+                    await self._take_turn(direction, len(data) / rate)
                 writer.write(data)
                 await writer.drain()
                 self.forwarded[direction] += len(data)
