@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from hashlib import sha256
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 STDOUT = 1
 STDERR = 2
@@ -60,10 +59,23 @@ class Hole(NamedTuple):
     reason: str
 
 
+class Digest(Protocol):
+    """A running SHA-256."""
+
+    def update(self, data: bytes, /) -> None:
+        """Adds bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The hash so far."""
+        ...
+
+
 class LogWriter:
     """Appends to a log, new or old. What a crash left unfinished is cut off when it is opened again.
 
     `append` and `append_at` raise OSError (a full disk) with the log unchanged. Nothing is synced but by `sync`.
+    `digest` makes the hash (default: OpenSSL's, which costs a process 4 MB when it is the first to want it).
     """
 
     __slots__ = (
@@ -79,13 +91,13 @@ class LogWriter:
         "size",
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, digest: Callable[[], Digest] | None = None) -> None:
         self.path = os.fspath(path)
         #: Bytes in the log.
         self.size = 0
         self._newlines = 0
         self._open_line = False
-        self._hash = sha256()
+        self._hash = digest() if digest is not None else _openssl_sha256()
         self._hashed = 0
         self._holes: list[Hole] = []
         self._data = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -368,6 +380,12 @@ class LogReader:
             newlines += block.count(b"\n")
             offset += len(block)
         return newlines
+
+
+def _openssl_sha256() -> Digest:
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def _last_end(index: int, count: int) -> int:

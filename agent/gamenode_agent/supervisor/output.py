@@ -1,0 +1,229 @@
+"""Where an attempt's output goes: its log, up to a limit, as head and tail with the hole between them named.
+
+The head is written to the log as it comes. What follows goes into a ring of segments beside it, files too, so that no
+amount of output costs memory; when the attempt is over, what the ring still holds is put behind the hole. The name of
+a segment, `log.tail.N`, says how many bytes of output came before it: so a log can be put together after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from gamenode_agent.supervisor.protocol import Json
+from gamenode_proto.logfile import INDEX_SUFFIX, Digest, LogReader, LogWriter
+
+_SEGMENTS = 4
+_BLOCK = 1 << 20
+
+
+def _builtin_sha256() -> Callable[[], Digest]:
+    # OpenSSL's is five times as fast and costs 4 MB, a quarter of what this process may have.
+    for name in ("_sha2", "_sha256"):
+        try:
+            module = __import__(name)
+        except ImportError:
+            continue
+        found: Callable[[], Digest] = module.sha256
+        return found
+    import hashlib
+
+    return hashlib.sha256
+
+
+_sha256 = _builtin_sha256()
+
+
+class NoDigest:
+    """For segments, whose bytes are hashed when they come to stand in the log."""
+
+    def update(self, data: bytes, /) -> None:
+        """Does nothing."""
+
+    def hexdigest(self) -> str:
+        """Nothing."""
+        return ""
+
+
+class Output:
+    """The log of one attempt. Files are made with the first byte, so that a silent attempt makes none."""
+
+    __slots__ = ("_dropped", "_failed", "_head", "_log", "_path", "_segment", "_segments", "_tail", "_taken", "total")
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._path = path
+        self._head = max(limit - limit // 2, 1)
+        self._tail = max(limit // 2 // _SEGMENTS, 1)
+        self._log: LogWriter | None = None
+        self._segment: LogWriter | None = None
+        self._segments: list[tuple[int, str]] = []
+        #: Bytes that came, kept or not.
+        self.total = 0
+        self._taken = 0
+        self._dropped = 0
+        self._failed = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the log."""
+        return self._log.size if self._log is not None else 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the head is full, so that more output makes no longer log."""
+        return bool(self._segments)
+
+    def add(self, data: bytes, stream: int, time: float) -> None:
+        """Takes one read. What the disk refuses is counted and becomes a hole."""
+        self.total += len(data)
+        if not self._segments:
+            room = self._head - self.size
+            if room >= len(data):
+                self._put(data, stream, time)
+                return
+            if room:
+                self._put(data[:room], stream, time)
+                data = data[room:]
+        while data:
+            if self._segment is None or self._segment.size >= self._tail:
+                if not self._rotate():
+                    self._failed += len(data)
+                    return
+                assert self._segment is not None
+            part = data[: self._tail - self._segment.size]
+            self._taken += len(part)
+            try:
+                self._segment.append(part, stream, time)
+            except OSError:
+                self._failed += len(part)
+            data = data[len(part) :]
+
+    def refuse(self, length: int) -> None:
+        """Counts output that is not to be kept."""
+        self.total += length
+        self._dropped += length
+
+    def finish(self, time: float) -> Iterator[None]:
+        """Puts the log together, a bounded piece a step."""
+        if self._segments:
+            if self._segment is not None:
+                self._segment.close()
+                self._segment = None
+            yield from assemble(self._open(), self._segments, time)
+        self._note("disk_full", self._failed, time)
+        self._note("limit", self._dropped, time)
+        self._failed = self._dropped = 0
+
+    def summary(self) -> Json:
+        """What the log contains, for the report."""
+        return summary(self._log)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in (self._log, self._segment):
+            if file is not None:
+                file.close()
+
+    def _open(self) -> LogWriter:
+        if self._log is None:
+            self._log = LogWriter(self._path, digest=_sha256)
+        return self._log
+
+    def _put(self, data: bytes, stream: int, time: float) -> None:
+        try:
+            log = self._open()
+            if self._failed:  # the disk has room again: say what it had none for
+                log.hole(self._failed, "disk_full", time)
+                self._failed = 0
+            log.append(data, stream, time)
+        except OSError:
+            self._failed += len(data)
+
+    def _rotate(self) -> bool:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        if len(self._segments) >= _SEGMENTS:
+            _remove(self._segments.pop(0)[1])
+        path = f"{self._path}.tail.{self._taken}"
+        try:
+            self._segment = LogWriter(path, digest=NoDigest)
+        except OSError:
+            return False
+        self._segments.append((self._taken, path))
+        return True
+
+    def _note(self, reason: str, length: int, time: float) -> None:
+        if length:
+            try:
+                self._open().hole(length, reason, time)
+            except OSError:
+                # Not even 32 bytes: the report names the hole, the file cannot.
+                return
+
+
+def summary(log: LogWriter | None) -> Json:
+    """What a log contains: lines, bytes, hash, holes."""
+    if log is None:
+        return {"lines": 0, "bytes": 0, "sha256": _sha256().hexdigest(), "holes": []}
+    return {"lines": log.lines, "bytes": log.size, "sha256": log.sha256(), "holes": [list(hole) for hole in log.holes]}
+
+
+def assemble(log: LogWriter, segments: list[tuple[int, str]], time: float) -> Iterator[None]:
+    """Puts segments (bytes before them, path) behind a log's head and removes them."""
+    before = segments[0][0]
+    failed = 0
+    if before:
+        log.hole(before, "limit", time)
+    for _, path in segments:
+        with LogReader(path) as reader:
+            start, records = 0, []
+            for chunk in reader.chunks():
+                records.append((chunk.time, chunk.length, chunk.stream))
+                if chunk.end - start >= _BLOCK:
+                    failed += _move(log, reader, start, chunk.end, records)
+                    start, records = chunk.end, []
+                    yield
+            if records:
+                failed += _move(log, reader, start, reader.size, records)
+        _remove(path)
+        yield
+    if failed:
+        log.hole(failed, "disk_full", time)
+
+
+def find_segments(path: str) -> list[tuple[int, str]]:
+    """The segments that a supervisor which died has left beside the log at `path`."""
+    directory, name = os.path.split(path)
+    prefix = f"{name}.tail."
+    found = [n[len(prefix) :] for n in os.listdir(directory) if n.startswith(prefix)]
+    return sorted((int(n), f"{path}.tail.{n}") for n in found if n.isdigit())
+
+
+def recover(path: str, time: float) -> Json:
+    """Puts together and closes the log of an attempt whose supervisor died; the summary names what may be missing."""
+    segments = find_segments(path)
+    if not segments and not os.path.exists(path):
+        return summary(None)
+    with LogWriter(path, digest=_sha256) as log:
+        if segments:
+            for _ in assemble(log, segments, time):
+                pass
+        log.hole(0, "lost", time)
+        return summary(log)
+
+
+def _move(log: LogWriter, reader: LogReader, start: int, end: int, records: list[tuple[float, int, int]]) -> int:
+    try:
+        log.append_at(log.size, reader.read(start, end - start), records)
+    except OSError:
+        return end - start
+    return 0
+
+
+def _remove(path: str) -> None:
+    for name in (path, path + INDEX_SUFFIX):
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            continue
