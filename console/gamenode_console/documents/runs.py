@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gamenode_console import words
 from gamenode_console.documents import Document, cancel, error
 from gamenode_proto.v1 import common_pb2, pipeline_management_pb2, work_pb2
@@ -96,8 +98,11 @@ def task(message: work_pb2.Task, logs: dict[LogKey, pipeline_management_pb2.LogS
 def run_document(message: pipeline_management_pb2.RunDocument) -> Document:
     """A run with its tasks and their steps, as `run show` gives it."""
     logs = {_log_key(status.ref): status for status in message.logs}
-    tasks = sorted(message.tasks, key=lambda t: (t.position, t.id))
-    return {**run(message.run), "tasks": [task(t, logs) for t in tasks]}
+    return {**run(message.run), "tasks": [task(t, logs) for t in _ordered(message.tasks)]}
+
+
+def _ordered(tasks: Iterable[work_pb2.Task]) -> list[work_pb2.Task]:
+    return sorted(tasks, key=lambda t: (t.position, t.id))
 
 
 def run_update(message: pipeline_management_pb2.RunUpdate) -> Document:
@@ -106,7 +111,7 @@ def run_update(message: pipeline_management_pb2.RunUpdate) -> Document:
     return {
         "cursor": str(message.cursor),
         "run": run(message.run),
-        "tasks": [task(t, logs) for t in message.tasks],
+        "tasks": [task(t, logs) for t in _ordered(message.tasks)],
         "ended": message.ended,
     }
 

@@ -126,31 +126,37 @@ class StateCalls:
                 request.after = batch.cursor
             yield batch
 
-    async def tail_logs(
-        self,
-        run: str,
-        *,
-        node: str = "",
-        step: str = "",
-        follow: bool = False,
-        since: float = 0.0,
-        tail: int = -1,
-    ) -> AsyncIterator[messages.LogPiece]:
-        """A run's logs, merged by time, every byte once: a new stream skips what was seen, by offset."""
-        request = messages.TailLogsRequest(run=run, node=node, step=step, follow=follow, since=since, tail=tail)
-        seen = SeenLogs()
-
-        def attempt() -> AsyncIterator[messages.LogPiece]:
-            if seen.any:
-                # The last lines were asked for once; from here on it is the offsets that say what is new.
-                request.tail = -1
-            return self._link.stream(self._stub.TailLogs, request)
-
-        async for piece in self._link.resume(attempt, over=lambda: True):
-            if seen.is_new(piece):
-                yield piece
+    def log_feed(self, run: str, *, node: str = "", step: str = "", since: float = 0.0, tail: int = -1) -> LogFeed:
+        """A run's logs: all that was written after `since`, or the `tail` last lines of each (-1: all)."""
+        request = messages.TailLogsRequest(run=run, node=node, step=step, since=since, tail=tail)
+        return LogFeed(self._link, self._stub, request)
 
     async def read_log(self, ref: common_pb2.AttemptRef, *, offset: int, limit: int) -> messages.ReadLogResponse:
         """A byte range of one log."""
         request = messages.ReadLogRequest(ref=ref, offset=offset, limit=limit)
         return await self._link.call(self._stub.ReadLog, request, repeatable=True)
+
+
+class LogFeed:
+    """A run's logs, merged by time: every byte comes once, over all the streams that it takes."""
+
+    def __init__(self, link: Link, stub: StateManagementAsyncStub, request: messages.TailLogsRequest) -> None:
+        self._link = link
+        self._stub = stub
+        self._request = request
+        self._seen = SeenLogs()
+
+    async def pieces(self, *, follow: bool) -> AsyncIterator[messages.LogPiece]:
+        """Pieces that have not come yet. With `follow`, until the run has ended and its logs have settled."""
+        request = self._request
+        request.follow = follow
+
+        def attempt() -> AsyncIterator[messages.LogPiece]:
+            if self._seen.any:
+                # The last lines were asked for once; from here on it is the offsets that say what is new.
+                request.tail = -1
+            return self._link.stream(self._stub.TailLogs, request)
+
+        async for piece in self._link.resume(attempt, over=lambda: True):
+            if self._seen.is_new(piece):
+                yield piece

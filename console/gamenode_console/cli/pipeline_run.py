@@ -1,0 +1,141 @@
+"""`gamenode pipeline run`: starts a run, and waits for it or follows it where that is wanted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from gamenode_console import columns, outcomes
+from gamenode_console.cli import following, sources
+from gamenode_console.cli.client import Client, pass_client
+from gamenode_console.cli.completion import complete_node, complete_pipeline
+from gamenode_console.cli.frame import Command
+from gamenode_console.cli.output import Listing
+from gamenode_console.cli.parsing import DURATION, PAIR
+from gamenode_console.documents import Document, pipelines, runs
+from gamenode_proto.process.exits import ExitCode
+from gamenode_proto.v1.pipeline_management_pb2 import RunPipelineRequest
+
+if TYPE_CHECKING:
+    from gamenode_console.gateway import Gateway
+
+
+@click.command(
+    "run",
+    cls=Command,
+    examples=[
+        "gamenode pipeline run hello --all --wait",
+        "gamenode pipeline run deploy -p port=27961 -p mode=ctf --node game-1 --follow",
+        "gamenode pipeline run ./deploy.yaml -l 'role=game,region in (eu,us)' --dry-run",
+        "gamenode pipeline run deploy --all --wait --timeout 10m -o json | jq -r .state",
+        'gamenode pipeline run deploy --all --request-id "$CI_JOB_ID"    # starts once, however often it is asked',
+    ],
+)
+@click.argument("name", metavar="NAME|FILE", shell_complete=complete_pipeline)
+@click.option("--version", type=click.IntRange(1), metavar="N", help="Of a stored pipeline; default: the newest.")
+@click.option("-p", "--param", "params", type=PAIR, multiple=True, help="A parameter; repeat for more.")
+@click.option("--params-file", metavar="FILE", help="Parameters as YAML or JSON; -p wins over it.")
+@click.option("-l", "--selector", "selectors", multiple=True, metavar="SELECTOR", help="On nodes with these labels.")
+@click.option("--node", "nodes", multiple=True, metavar="NODE", shell_complete=complete_node, help="On this node.")
+@click.option("--all", "every", is_flag=True, help="On every node.")
+@click.option("--dry-run", is_flag=True, help="Only show what would run, and where.")
+@click.option("--wait", is_flag=True, help="Wait for its end; the exit code says how it ended.")
+@click.option("--follow", is_flag=True, help="Wait, and print what its steps say.")
+@click.option("--timeout", type=DURATION, help="With --wait or --follow: how long; the run goes on. Exit code 7.")
+@click.option("--request-id", default="", metavar="ID", help="The same id again answers with the same run.")
+@click.option("--note", default="", metavar="TEXT", help="Why; kept with the run.")
+@pass_client
+def run(
+    client: Client,
+    name: str,
+    version: int | None,
+    params: tuple[tuple[str, str], ...],
+    params_file: str | None,
+    selectors: tuple[str, ...],
+    nodes: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    wait: bool,
+    follow: bool,
+    timeout: float | None,
+    request_id: str,
+    note: str,
+) -> int:
+    """Run a stored pipeline, or one from a file.
+
+    Ctrl-C while waiting or following never cancels the run.
+    """
+    if timeout is not None and not (wait or follow):
+        raise click.UsageError("--timeout limits waiting: give --wait or --follow too")
+    if every and (nodes or selectors):
+        raise click.UsageError("--all means every node: leave out --node and --selector")
+    request = RunPipelineRequest(
+        version=version or 0,
+        params=sources.read_params(params, params_file),
+        selectors=selectors,
+        nodes=nodes,
+        all=every,
+        # An id of our own lets a lost answer be asked for again without a second run.
+        request_id=request_id or secrets.token_hex(12),
+        note=note,
+    )
+    if sources.is_file(name):
+        if version is not None:
+            raise click.UsageError("--version is for stored pipelines")
+        (source,) = sources.read_sources([name])
+        request.source.CopyFrom(source)
+    else:
+        request.name = name
+    if dry_run:
+        return _dry_run(client, request)
+
+    async def work(gateway: Gateway) -> int:
+        started = await gateway.pipelines.run(request)
+        run_id = started.run.id
+        client.on_interrupt = outcomes.goes_on(run_id)
+        if not (wait or follow):
+            document = runs.run_document(started)
+            client.output.one(document, lambda: [f"run {run_id} started on {len(started.tasks)} nodes"], name=run_id)
+            return ExitCode.OK
+        client.say(f"run {run_id}")
+        async with following.deadline(timeout, run_id):
+            if follow:
+                outcome = await following.follow(client, gateway, run_id, logs_to_stderr=client.output.machine)
+            else:
+                outcome = await following.wait(gateway, run_id, logs_too=client.output.machine)
+        if client.output.machine:
+            client.output.json(runs.run_document(await gateway.pipelines.get_run(run_id)))
+        else:
+            for line in following.ended_lines(outcome):
+                client.say(line)
+            if client.output.format == "name":
+                client.output.line(run_id)
+        return outcome.code
+
+    return client.run(work)
+
+
+def _dry_run(client: Client, request: RunPipelineRequest) -> int:
+    """What would run, and where; why each node is in or out."""
+
+    async def work(gateway: Gateway) -> Document:
+        return pipelines.rendered(await gateway.pipelines.render(request))
+
+    document = client.run(work)
+
+    def human() -> Iterator[str]:
+        plan = document["plan"]
+        chosen = sum(choice["chosen"] for choice in document["nodes"])
+        steps = ", ".join(step["id"] for step in (*plan["steps"], *plan["finally"]))
+        yield f"would run {plan['pipeline']} on {chosen} of {len(document['nodes'])} nodes: {steps}"
+        if plan["params"]:
+            yield "with " + ", ".join(f"{name}={value}" for name, value in plan["params"].items())
+        if document["nodes"]:
+            yield ""
+            yield from client.output.table_lines(document["nodes"], columns.CHOICES, Listing())
+
+    client.output.one(document, human, name=document["plan"]["pipeline"])
+    return ExitCode.OK
