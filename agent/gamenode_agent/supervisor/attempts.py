@@ -16,19 +16,16 @@ from functools import partial
 from typing import Protocol
 
 from gamenode_agent.supervisor import processes, protocol, records, starting
-from gamenode_agent.supervisor.cgroups import Group, Groups, Limits
+from gamenode_agent.supervisor.cgroups import Group, Groups
 from gamenode_agent.supervisor.children import Children
 from gamenode_agent.supervisor.loop import Loop, Timer, boottime
-from gamenode_agent.supervisor.masking import Masker
+from gamenode_agent.supervisor.orders import Order
 from gamenode_agent.supervisor.output import Output
+from gamenode_agent.supervisor.pipes import Pipes
 from gamenode_agent.supervisor.protocol import Json
 
-_READ = 1 << 16
-#: Bytes a second read from an attempt whose log is full: its output is only looked at for its end.
-_FULL_RATE = 64 << 20
 #: Seconds between two looks at a tree that was killed and is not gone, and at one whose limits nothing else keeps.
 _LOOK_AGAIN = 0.1
-_SIGNALS = {s.name.removeprefix("SIG"): s for s in signal.Signals}
 
 
 class Host(Protocol):
@@ -53,40 +50,13 @@ class Host(Protocol):
         ...
 
 
-class Request:
-    """What is to be started, checked. Raises ValueError, KeyError or TypeError for what is not a request."""
-
-    def __init__(self, given: Json) -> None:
-        self.key = _text(given["key"])
-        self.directory = _text(given["directory"])
-        if self.key.count("/") != len(protocol.MARKS) - 1 or not self.directory.startswith("/"):
-            raise ValueError(f"not a key and an absolute directory: {self.key!r}, {self.directory!r}")
-        self.argv = [_text(item) for item in _list(given["argv"])]
-        env = given.get("env", {})
-        if not isinstance(env, dict):
-            raise TypeError("env is not a mapping")
-        self.env = {_text(name): _text(value) for name, value in env.items()}
-        self.cwd = _text(given.get("cwd", "")) or self.directory
-        self.user = _text(given.get("user", ""))
-        limits = given.get("limits", {})
-        self.limits = Limits(limits if isinstance(limits, dict) else {})
-        self.timeout = _seconds(given.get("timeout", 0))
-        name = _text(given.get("signal", "TERM"))
-        if name not in _SIGNALS:
-            raise ValueError(f"there is no signal {name!r}")
-        self.signal = _SIGNALS[name]
-        self.grace = _seconds(given.get("grace", 10))
-        self.log_limit = int(_seconds(given.get("log_limit", 0))) or protocol.DEFAULT_LOG_LIMIT
-        self.masks = [_text(mask).encode("latin-1") for mask in _list(given.get("masks", [])) if mask]
-
-
 class Attempt:
     """See the module."""
 
-    def __init__(self, request: Request, host: Host) -> None:
-        self._request = request
+    def __init__(self, order: Order, host: Host) -> None:
+        self._order = order
         self._host = host
-        self.key = request.key
+        self.key = order.key
         self.pid = 0
         #: What waitpid said of the main process; None while it lives.
         self.status: int | None = None
@@ -98,9 +68,8 @@ class Attempt:
         self._killed = False
         self._finishing = False
         self._final: Json | None = None
-        self._pipes: dict[int, int] = {}
-        self._masks: dict[int, Masker] = {}
-        self._output = Output(f"{request.directory}/{records.LOG_FILE}", request.log_limit)
+        self._output = Output(f"{order.directory}/{records.LOG_FILE}", order.log_limit)
+        self._pipes = Pipes(host.loop, self._took, order.masks)
         self._timers: dict[str, Timer] = {}
         self._events = -1
 
@@ -128,15 +97,15 @@ class Attempt:
 
     def start(self) -> None:
         """Starts it, or finds why it cannot be started: then it is over at once, and was never run."""
-        request, host = self._request, self._host
+        order, host = self._order, self._host
         evidence: Json = {"boot_id": host.boot_id, "key": self.key, "at": host.now()}
         try:
-            state = records.create(request.directory, evidence)
+            state = records.create(order.directory, evidence)
         except FileExistsError:
             raise
         except OSError as problem:
             code = protocol.STORAGE_FULL if problem.errno in (28, 122) else protocol.NOT_FOUND
-            self._fail(protocol.error(code, f"{request.directory} cannot be used: {problem.strerror}"))
+            self._fail(protocol.error(code, f"{order.directory} cannot be used: {problem.strerror}"))
             return
         try:
             self._start(state)
@@ -157,11 +126,11 @@ class Attempt:
             return
         if self.status is None and self._cause is None:
             self._cause = cause
-        if force or self._request.grace <= 0:
+        if force or self._order.grace <= 0:
             self._kill()
         elif "grace" not in self._timers and self.status is None:
-            self._after("grace", self._request.grace, self._kill)
-            self._signal_all(self._request.signal)
+            self._after("grace", self._order.grace, self._kill)
+            self._signal_all(self._order.signal)
 
     def main_ended(self, status: int) -> None:
         """The main process has been reaped."""
@@ -174,7 +143,7 @@ class Attempt:
             return
         left = self._left()
         if not left:
-            self._drain()
+            self._pipes.drain()
             self._finishing = True
             self._step(self._output.finish(self._host.now()))
         elif self._killed or "grace" not in self._timers:
@@ -190,81 +159,39 @@ class Attempt:
                 self._conclude()
 
     def _start(self, state: int) -> None:
-        request, host = self._request, self._host
-        who = starting.account(request.user)
-        marks = dict(zip(protocol.MARKS, request.key.split("/"), strict=True))
-        env = starting.environment(request.env, marks, who)
-        if request.limits.before_exec:
-            self.group = host.groups.create(self.key.replace("/", "."), request.limits)
-        theirs: list[int] = []
+        order, host = self._order, self._host
+        who = starting.account(order.user)
+        marks = dict(zip(protocol.MARKS, order.key.split("/"), strict=True))
+        env = starting.environment(order.env, marks, who)
+        if order.limits.before_exec:
+            self.group = host.groups.create(self.key.replace("/", "."), order.limits)
         try:
-            for stream in (1, 2):
-                readable, writable = os.pipe2(os.O_CLOEXEC)
-                self._pipes[stream] = readable
-                theirs.append(writable)
-                os.set_blocking(readable, False)
+            fds = (host.devnull, *self._pipes.open())
             before = boottime()
             started = host.now()
-            fds = (host.devnull, theirs[0], theirs[1])
-            self.pid = starting.start(
-                request.argv, env, request.cwd, fds, who=who, limits=request.limits, group=self.group
-            )
+            self.pid = starting.start(order.argv, env, order.cwd, fds, who=who, limits=order.limits, group=self.group)
         finally:
-            for fd in theirs:
-                os.close(fd)
+            self._pipes.close_other_ends()
         self._started_at = started
         self._may_have_started = True
         host.children.add(self.pid, self)
         # A full disk: recovery finds it by its marks then; it runs, and that is what counts now.
         with suppress(OSError):
             records.add(state, {"pid": self.pid, "from": before, "to": boottime(), "at": started})
-        if request.masks:
-            self._masks = {stream: Masker(request.masks) for stream in self._pipes}
-        for stream, fd in self._pipes.items():
-            host.loop.watch(fd, partial(self._readable, stream))
-        if request.timeout > 0:
-            self._after("timeout", request.timeout, self._timed_out)
+        self._pipes.watch()
+        if order.timeout > 0:
+            self._after("timeout", order.timeout, self._timed_out)
         self._watch_limits()
 
     def _fail(self, problem: Json) -> None:
-        for fd in self._pipes.values():
-            os.close(fd)
-        self._pipes.clear()
+        self._pipes.close()
         self._cause = problem
         self._ended_at = self._host.now()
         self._conclude()
 
-    # Output
-
-    def _readable(self, stream: int, _mask: int) -> None:
-        fd = self._pipes[stream]
-        try:
-            data = os.read(fd, _READ)
-        except BlockingIOError:
-            return
-        if not data:
-            self._close_pipe(stream)
-            return
-        self._take(data, stream)
-        if self._output.over and len(data) >= _READ // 4:
-            self._host.loop.unwatch(fd)
-            self._after(f"pipe{stream}", len(data) / _FULL_RATE, partial(self._resume, stream))
-
-    def _resume(self, stream: int) -> None:
-        fd = self._pipes.get(stream)
-        if fd is not None and not self._host.loop.watching(fd):
-            self._host.loop.watch(fd, partial(self._readable, stream))
-
-    def _take(self, data: bytes, stream: int) -> None:
-        masker = self._masks.get(stream)
-        if masker is not None:
-            data = masker.feed(data)
-            if not data:
-                return
-        self._add(data, stream)
-
-    def _add(self, data: bytes, stream: int) -> None:
-        output, limit = self._output, self._request.limits.output
+    def _took(self, data: bytes, stream: int) -> bool:
+        """Keeps what was read; whether to go slow, because the log is full and only its end is still looked for."""
+        output, limit = self._output, self._order.limits.output
         if limit and output.total + len(data) > limit:
             room = max(0, limit - output.total)
             if room:
@@ -274,44 +201,21 @@ class Attempt:
         else:
             output.add(data, stream, self._host.now())
         self._host.grew(self)
-
-    def _drain(self) -> None:
-        # Whoever could write is gone, so what a pipe holds is all there is; or the writer is foreign, and not our
-        # business: then what is there now is enough.
-        for stream, fd in list(self._pipes.items()):
-            for _ in range(32):
-                try:
-                    data = os.read(fd, _READ)
-                except BlockingIOError:
-                    break
-                if not data:
-                    break
-                self._take(data, stream)
-            self._close_pipe(stream)
-
-    def _close_pipe(self, stream: int) -> None:
-        fd = self._pipes.pop(stream)
-        self._host.loop.unwatch(fd)
-        os.close(fd)
-        masker = self._masks.pop(stream, None)
-        if masker is not None:
-            rest = masker.end()
-            if rest:
-                self._add(rest, stream)
+        return output.over
 
     # Limits and deadlines
 
     def _timed_out(self) -> None:
-        seconds = self._request.timeout
+        seconds = self._order.timeout
         self.stop(protocol.error(protocol.STEP_TIMEOUT, f"not finished after {seconds:g} s", timeout=f"{seconds:g}"))
 
     def _over_limit(self, limit: str, what: str) -> None:
-        value = str(getattr(self._request.limits, limit))
+        value = str(getattr(self._order.limits, limit))
         cause = protocol.error(protocol.RESOURCE_LIMIT, f"stopped at its limit: {what}", limit=limit, value=value)
         self.stop(cause, force=True)
 
     def _watch_limits(self) -> None:
-        limits, group = self._request.limits, self.group
+        limits, group = self._order.limits, self.group
         if group is not None:
             fd = group.open_pids_events()
             if fd is not None:
@@ -326,7 +230,7 @@ class Attempt:
         os.pread(self._events, 256, 0)
         if self.group is not None and self.group.refused_forks():
             self._close_events()
-            self._over_limit("pids", f"more than {self._request.limits.pids} processes")
+            self._over_limit("pids", f"more than {self._order.limits.pids} processes")
 
     def _close_events(self) -> None:
         if self._events >= 0:
@@ -335,7 +239,7 @@ class Attempt:
             self._events = -1
 
     def _poll_limits(self) -> None:
-        limits, group = self._request.limits, self.group
+        limits, group = self._order.limits, self.group
         tree = self._tree()
         memory = sum(process.rss for process in tree)
         if limits.memory and memory > limits.memory and not (group and group.keeps("memory")):
@@ -418,7 +322,7 @@ class Attempt:
         self._output.close()
         # A full disk, or the directory is gone: the report is kept here until the agent has it.
         with suppress(OSError):
-            records.finish(self._request.directory, self._final)
+            records.finish(self._order.directory, self._final)
         self._remove_group()
         self._host.over(self)
 
@@ -433,7 +337,7 @@ class Attempt:
             return None, self._cause
         number = os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0
         code = 128 + number if number else os.WEXITSTATUS(self.status)
-        limits = self._request.limits
+        limits = self._order.limits
         if self._cause is not None or not code:
             return code, self._cause
         if self.group is not None and self.group.oom_kills():
@@ -456,21 +360,3 @@ class Attempt:
         if old is not None:
             old.cancel()
         self._timers[name] = self._host.loop.after(seconds, callback)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"not a text: {value!r}")
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"not a list: {value!r}")
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise ValueError(f"not a number from 0 up: {value!r}")
-    return float(value)

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from gamenode_agent.supervisor import launch, protocol
 from gamenode_agent.supervisor.requests import (
@@ -18,10 +18,12 @@ from gamenode_agent.supervisor.requests import (
     AttemptKey,
     AttemptReport,
     Capabilities,
+    Key,
     Phase,
     Recoverable,
     SpawnRequest,
     error_from_json,
+    text_of,
 )
 from gamenode_pipelines.errors import Code, GameNodeError
 
@@ -47,7 +49,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Supervisor:
     """A data dir's supervisor.
 
-    `on_ended` gets every end but one that `spawn` returned, once while connected; what ended before is in
+    `on_ended` gets every end that happens while connected, and any that `spawn` finds; what ended before is in
     `attempts()`. `on_output` gets a log's size when it grew, at most every 20 ms. `on_lost` is called when the
     connection breaks without `close`: then `connect` again, and `recover` what was running.
     """
@@ -106,20 +108,29 @@ class Supervisor:
     async def spawn(self, request: SpawnRequest) -> Attempt:
         """Starts an attempt, once: for a key that is known, says how it stands.
 
-        One that cannot be started comes back as ended, without exit code, with the error. An attempt that an earlier
-        supervisor began is not started again but comes back as `unknown` or `ended`.
+        One that cannot be started has ended, without an exit code, with the error. Whatever has ended already is given
+        to `on_ended` too. An attempt that an earlier supervisor began is never started again: where it cannot be said
+        how it ended, this raises SUPERVISOR_LOST, and `recover` says `unknown`.
         """
-        return AttemptReport.from_json(await self._ask("spawn", request.to_json()))
+        report = AttemptReport.from_json(await self._ask("spawn", request.to_json()))
+        match report.phase:
+            case Phase.ENDED:
+                asyncio.get_running_loop().call_soon(self.on_ended, report)
+            case Phase.UNKNOWN:
+                raise GameNodeError(Code.SUPERVISOR_LOST, "an earlier supervisor began this attempt and is gone")
+            case Phase.RUNNING:
+                pass
+            case never:
+                assert_never(never)
+        return report
 
-    async def stop(
-        self, key: AttemptKey, *, force: bool = False, reason: str = "", code: Code = Code.CANCELLED
-    ) -> bool:
+    async def stop(self, key: Key, *, force: bool = False, reason: str = "", code: Code = Code.CANCELLED) -> bool:
         """Begins to end an attempt: its signal, its grace, SIGKILL; with `force` SIGKILL at once.
 
         The end comes by `on_ended`, when nothing of it is left, with `code` and `reason` as its error. False if it does
         not run (any more).
         """
-        message = {"key": str(key), "force": force, "reason": reason, "code": code.value}
+        message = {"key": text_of(key), "force": force, "reason": reason, "code": code.value}
         return bool((await self._ask("stop", message))["running"])
 
     async def attempts(self) -> list[AttemptReport]:
@@ -132,12 +143,12 @@ class Supervisor:
         What a supervisor that died left running is ended first. `unknown` with `may_have_started` False was never begun
         and may be spawned.
         """
-        listed = [{"key": str(a.key), "directory": str(a.directory), "boot_id": a.boot_id} for a in attempts]
+        listed = [{"key": text_of(a.key), "directory": str(a.directory), "boot_id": a.boot_id} for a in attempts]
         return _reports(await self._ask("recover", {"attempts": listed}))
 
-    async def forget(self, keys: Iterable[AttemptKey]) -> None:
+    async def forget(self, keys: Iterable[Key]) -> None:
         """The agent has these ends on its own disk; files are the agent's to remove."""
-        await self._ask("forget", {"keys": [str(key) for key in keys]})
+        await self._ask("forget", {"keys": [text_of(key) for key in keys]})
 
     async def capabilities(self) -> Capabilities:
         """What limits can be kept here, and how."""

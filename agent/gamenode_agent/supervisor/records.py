@@ -38,9 +38,17 @@ class State:
 
 
 def create(directory: str, evidence: Json) -> int:
-    """Writes the first line and returns the open file. Raises FileExistsError when there is one already."""
+    """Writes the first line and returns the open file. Raises FileExistsError when there is one already.
+
+    Makes the directory where it is not there yet.
+    """
     path = f"{directory}/{STATE_FILE}"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        os.makedirs(directory, 0o750, exist_ok=True)
+        fd = os.open(path, flags, 0o640)
     try:
         add(fd, evidence)
     except OSError:

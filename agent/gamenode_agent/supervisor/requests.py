@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gamenode_agent.supervisor import protocol
 from gamenode_pipelines.errors import Code, Error
@@ -26,8 +26,11 @@ class Phase(StrEnum):
     UNKNOWN = protocol.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+#: What may stand for an AttemptKey: any four of these, by whatever name.
+Key = tuple[str, int, str, int]
+
+
+class AttemptKey(NamedTuple):
     """What makes an attempt one of its kind: asking twice to start it starts it once."""
 
     task_id: str
@@ -36,7 +39,7 @@ class AttemptKey:
     attempt: int
 
     def __str__(self) -> str:
-        return f"{self.task_id}/{self.fence}/{self.step_id}/{self.attempt}"
+        return text_of(self)
 
     @classmethod
     def parse(cls, text: str) -> AttemptKey:
@@ -45,20 +48,25 @@ class AttemptKey:
         return cls(task_id, int(fence), step_id, int(attempt))
 
 
+def text_of(key: Key) -> str:
+    """A key as it is sent."""
+    return f"{key[0]}/{key[1]}/{key[2]}/{key[3]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnRequest:
     """One attempt to start.
 
-    `directory` is the attempt's own, absolute, and exists: the supervisor writes `log`, `log.idx` and `state.jsonl`
-    there. `env` is everything the process gets besides PATH, HOME and their like and its marks (`GAMENODE_TASK_ID`,
+    `directory` is the attempt's own and absolute, and is made if it is not there: the supervisor writes `log`,
+    `log.idx` (once there is output) and `state.jsonl` there. `env` is everything the process gets besides PATH, HOME and their like and its marks (`GAMENODE_TASK_ID`,
     `_FENCE`, `_STEP_ID`, `_ATTEMPT`). `cwd` defaults to `directory`; `timeout` is in seconds, 0 for none. Of more
     output than `log_limit` bytes head and tail are kept (0: 64 MiB). `masks` are byte strings that never reach the
     log. Nothing of the request is written to disk.
     """
 
-    key: AttemptKey
+    key: Key
     directory: Path
-    argv: tuple[str, ...]
+    argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = ""
     user: str = ""
@@ -66,14 +74,14 @@ class SpawnRequest:
     timeout: float = 0.0
     stop: StopPolicy = _STOP
     log_limit: int = 0
-    masks: tuple[bytes, ...] = ()
+    masks: Sequence[bytes] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As it is sent; what says nothing is left out."""
         message: dict[str, Any] = {
-            "key": str(self.key),
+            "key": text_of(self.key),
             "directory": str(self.directory),
-            "argv": self.argv,
+            "argv": list(self.argv),
             "env": dict(self.env),
             "signal": self.stop.signal.upper().removeprefix("SIG"),
             "grace": self.stop.grace,
@@ -140,7 +148,7 @@ Attempt = AttemptReport
 class Recoverable:
     """An attempt that a supervisor may once have begun. `boot_id` is the host's boot when the agent noted that."""
 
-    key: AttemptKey
+    key: Key
     directory: Path
     boot_id: str = ""
 

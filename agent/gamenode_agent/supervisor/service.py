@@ -15,10 +15,11 @@ import sys
 from functools import partial
 
 from gamenode_agent.supervisor import protocol, recovery
-from gamenode_agent.supervisor.attempts import Attempt, Request
+from gamenode_agent.supervisor.attempts import Attempt
 from gamenode_agent.supervisor.cgroups import Groups
 from gamenode_agent.supervisor.children import Children
 from gamenode_agent.supervisor.loop import READABLE, WRITABLE, Loop, Timer, boottime
+from gamenode_agent.supervisor.orders import Order
 from gamenode_agent.supervisor.protocol import Json
 
 _READ = 1 << 18
@@ -137,22 +138,22 @@ class Service:
 
     def _spawn(self, given: Json) -> Json:
         try:
-            request = Request(given)
+            order = Order(given)
         except (KeyError, TypeError, ValueError) as problem:
-            raise Refused(protocol.INVALID_ARGUMENT, f"not a request to start something: {problem}") from None
-        known = self._report_of(request.key)
+            raise Refused(protocol.INVALID_ARGUMENT, f"not an order to start something: {problem}") from None
+        known = self._report_of(order.key)
         if known is not None:
             return known
         if self._ending:
             raise Refused(protocol.SUPERVISOR_LOST, "the supervisor is ending")
-        attempt = Attempt(request, self)
+        attempt = Attempt(order, self)
         try:
             attempt.start()
         except FileExistsError:
             # An earlier supervisor has begun it: it is never begun again.
-            return self._recovered([recovery.Lost(request.key, request.directory, "")])[0]
+            return self._recovered([recovery.Lost(order.key, order.directory, "")])[0]
         if attempt.pid:
-            self._running[request.key] = attempt
+            self._running[order.key] = attempt
         return attempt.report()
 
     def _stop(self, given: Json) -> Json:
@@ -249,7 +250,8 @@ class Service:
         except (ValueError, TypeError, KeyError, AttributeError) as problem:
             message = f"not understood: {type(problem).__name__}: {problem}"
             reply = {"id": number, "error": protocol.error(protocol.INVALID_ARGUMENT, message)}
-        except OSError as problem:
+        except Exception as problem:
+            self.loop.report()
             reply = {"id": number, "error": protocol.error(protocol.INTERNAL, f"the supervisor failed: {problem}")}
         self._say(connection, reply)
 
