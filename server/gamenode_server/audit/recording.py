@@ -7,8 +7,11 @@ neither happens without the other. What a record says of the request never holds
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -16,6 +19,9 @@ from google.protobuf.message import Message
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.identity.principals import Principal
 from gamenode_server.records import NewAudit
+from gamenode_server.store.tx import Tx
+
+logger = logging.getLogger(__name__)
 
 OK = "ok"
 MAX_TEXT = 256
@@ -25,6 +31,17 @@ MAX_REQUEST = 4096
 _SECRET = frozenset({"token_secret", "secret", "secrets", "password", "signature", "nonce", "token"})
 #: Fields that say what a call is about, the first that is set.
 _TARGETS = ("run", "runs", "node", "nodes", "name", "node_id", "sources", "source")
+
+
+R = TypeVar("R")
+
+
+class Applier(Protocol):
+    """The store, as far as it is needed here."""
+
+    async def apply(self, operation: Callable[[Tx], R]) -> R:
+        """Runs an operation; its result is durable."""
+        ...
 
 
 @dataclass(slots=True)
@@ -75,6 +92,28 @@ def prepare(principal: Principal, method: str, request: object, *, outcome: str 
         source=principal.source,
         reason=str(getattr(message, "reason", "") or "")[:MAX_TEXT],
     )
+
+
+async def write(store: Applier, record: NewAudit) -> None:
+    """Writes a record in a transaction of its own: for what has no operation that could."""
+
+    def op(tx: Tx) -> None:
+        tx.audit(record)
+
+    await store.apply(op)
+
+
+async def record_failure(store: Applier, record: NewAudit, error: Exception) -> None:
+    """Writes that the call was refused or failed, and why. Raises nothing: the caller must hear of `error`."""
+    if isinstance(error, GameNodeError):
+        why = record.reason or error.message.partition("\n")[0][:MAX_TEXT]
+        record = replace(record, outcome=error.code.value, reason=why)
+    else:
+        record = replace(record, outcome=Code.INTERNAL.value)
+    try:
+        await write(store, record)
+    except GameNodeError as unwritten:
+        logger.error("a refused call could not be audited: %s", unwritten.message, extra={"method": record.method})
 
 
 def target_of(request: Message) -> str:

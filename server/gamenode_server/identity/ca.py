@@ -93,7 +93,7 @@ class Cluster:
         write_private(self._folder / "server.pem", key_pem + chain)
         return ServerLeaf(key_pem, chain, leaf.not_valid_after_utc.timestamp())
 
-    def issue(self, key: PublicKey, *, kind: Kind, name: str, serial: int, not_after: float) -> str:
+    def issue(self, key: PublicKey, *, kind: Kind = "node", name: str, serial: int, not_after: float) -> str:
         """A client certificate for a node id or a user's name, PEM."""
         issuer = self.nodes if kind == "node" else self.operators
         leaf = certificates.make_client_leaf(

@@ -10,7 +10,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,6 +32,14 @@ MAX_CSR = 16 * 1024
 
 Kind = Literal["node", "user"]
 PublicKey = ec.EllipticCurvePublicKey | Ed25519PublicKey
+
+
+class Signs(Protocol):
+    """Makes node certificates. Pure: the same arguments give an equivalent certificate."""
+
+    def __call__(self, key: PublicKey, *, name: str, serial: int, not_after: float) -> str:
+        """The certificate of the node with this id, PEM."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,218 @@
+"""The listening sockets: one gRPC server object for each audience, because one serves all it has on all its ports.
+
+agents       mTLS, trusts the nodes' issuer only        AgentLink
+enrolment    server-authenticated TLS                   Enrolment
+operators    Unix socket with a login socket beside it  the management services, reflection
+
+All have health. Whoever owns this holds the lock of the data dir: on a Unix socket a second server would take the path
+in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_proto import transport
+from gamenode_proto.process.places import login_socket_path, prepare_socket_dir
+from gamenode_proto.transport import Keepalive
+from gamenode_server.identity.ca import Cluster
+from gamenode_server.identity.login import LoginDesk
+
+logger = logging.getLogger(__name__)
+
+#: Calls of one operator's connection: a console watches a lot at once.
+OPERATOR_STREAMS = 256
+#: Calls of one agent's connection: session, or logs, and a few fetches.
+AGENT_STREAMS = 32
+ENROLMENT_STREAMS = 4
+
+#: Adds a servicer to a server, e.g. `lambda s: add_AgentLinkServicer_to_server(servicer, s)`.
+AddService = Callable[[grpc.aio.Server], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of one listener: its full name, and what adds it to a server."""
+
+    name: str
+    add: AddService
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """What one listener serves, and who stands before it."""
+
+    services: Sequence[Service]
+    doorman: grpc.aio.ServerInterceptor
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where the server can be reached, with real port numbers."""
+
+    listen: str
+    join_listen: str
+    control_socket: Path
+
+
+class Listeners:
+    """The three servers. For one loop; `start` and `stop` once each."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        desk: LoginDesk,
+        agents: Audience,
+        enrolment: Audience,
+        operators: Audience,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._desk = desk
+        self._agents = agents
+        self._enrolment = enrolment
+        self._operators = operators
+        self._keepalive = keepalive or Keepalive()
+        self._servers: list[grpc.aio.Server] = []
+        self._health: list[tuple[health.aio.HealthServicer, Audience]] = []
+
+    async def start(self, *, listen: str, join_listen: str, control_socket: Path, socket_mode: int = 0o600) -> Bound:
+        """Binds everything, then serves. Raises GameNodeError that names the address where one is taken or not ours."""
+        keepalive = self._keepalive
+        agents = self._server(
+            self._agents,
+            transport.server_options(keepalive, max_message=transport.AGENT_MESSAGE, max_streams=AGENT_STREAMS),
+        )
+        enrolment = self._server(
+            self._enrolment,
+            transport.server_options(keepalive, max_message=transport.ENROLMENT_MESSAGE, max_streams=ENROLMENT_STREAMS),
+        )
+        operators = self._server(
+            self._operators,
+            transport.server_options(keepalive, max_message=transport.CONTROL_MESSAGE, max_streams=OPERATOR_STREAMS),
+        )
+        names = [service.name for service in self._operators.services]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], operators)
+        try:
+            bound = Bound(
+                listen=_bind_tls(agents, listen, self._credentials(client_certificate=True), "--listen"),
+                join_listen=_bind_tls(
+                    enrolment, join_listen, self._credentials(client_certificate=False), "--join-listen"
+                ),
+                control_socket=control_socket,
+            )
+            prepare_socket_dir(control_socket)
+            _bind_unix(operators, control_socket, socket_mode)
+            await self._desk.start(login_socket_path(control_socket), mode=socket_mode)
+            for server in self._servers:
+                await server.start()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+        for servicer, audience in self._health:
+            for service in audience.services:
+                await servicer.set(service.name, health_pb2.HealthCheckResponse.SERVING)
+        return bound
+
+    async def stop(self, *, grace: float) -> None:
+        """Refuses new calls, gives those that run `grace` seconds, and frees the addresses."""
+        for servicer, _ in self._health:
+            await servicer.enter_graceful_shutdown()
+        await self._desk.stop()
+        await asyncio.gather(*(server.stop(grace) for server in self._servers))
+        self._servers.clear()
+
+    def _server(self, audience: Audience, options: Sequence[transport.Option]) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=[audience.doorman], options=options)
+        self._servers.append(server)
+        for service in audience.services:
+            service.add(server)
+        servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        self._health.append((servicer, audience))
+        return server
+
+    def _certificate(self) -> grpc.ServerCertificateConfiguration:
+        leaf = self._cluster.leaf
+        return grpc.ssl_server_certificate_configuration(
+            [(leaf.key_pem, leaf.chain_pem)], root_certificates=self._cluster.nodes.pem
+        )
+
+    def _credentials(self, *, client_certificate: bool) -> grpc.ServerCredentials:
+        shown = self._cluster.leaf
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            # On a thread of gRPC's, for every connection: looks, and does nothing else unless the leaf is a new one.
+            nonlocal shown
+            if self._cluster.leaf is shown:
+                return None
+            shown = self._cluster.leaf
+            return self._certificate()
+
+        return grpc.dynamic_ssl_server_credentials(
+            self._certificate(),
+            fetch,  # type: ignore[arg-type] # None is how it says "as before"
+            require_client_authentication=client_certificate,
+        )
+
+
+def _bind_tls(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials, flag: str) -> str:
+    try:
+        host, port = transport.split_address(address)
+    except ValueError as error:
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"{flag}: {error}") from None
+    if port:
+        _check_free(host, port, flag)
+    try:
+        bound = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise _cannot_listen(flag, address, str(error)) from error
+    if not bound:
+        raise _cannot_listen(flag, address, "the address cannot be bound")
+    return transport.join_address(host, bound)
+
+
+def _check_free(host: str, port: int, flag: str) -> None:
+    """gRPC says only that it failed; the system says why."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise _cannot_listen(flag, transport.join_address(host, port), error.strerror or str(error)) from error
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+            probe.listen(1)
+        except OSError as error:
+            why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+            raise _cannot_listen(flag, transport.join_address(host, port), why) from error
+
+
+def _bind_unix(server: grpc.aio.Server, path: Path, mode: int) -> None:
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    except RuntimeError as error:
+        raise _cannot_listen("the control socket", str(path), str(error)) from error
+    finally:
+        os.umask(before)
+    os.chmod(path, mode)
+
+
+def _cannot_listen(flag: str, address: str, why: str) -> GameNodeError:
+    return GameNodeError(Code.STATE_CONFLICT, f"{flag}: cannot listen on {address}: {why}")
