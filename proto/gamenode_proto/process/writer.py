@@ -71,9 +71,27 @@ class BatchWriter(Generic[Tx]):
     the others.
     """
 
-    def __init__(self, backend: Backend[Tx], *, name: str, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self,
+        backend: Backend[Tx],
+        *,
+        name: str,
+        max_batch: int = MAX_BATCH,
+        announce: Callable[[Tx], Callable[[], None] | None] | None = None,
+        on_idle: Callable[[], bool] | None = None,
+        idle_after: float = 2.0,
+    ) -> None:
+        """Starts the thread.
+
+        `announce(tx)` is called on the thread after each commit; what it returns runs on the callers' event loop, in
+        commit order, before any result of that batch is handed out. `on_idle()` is called on the thread once nothing
+        came for `idle_after` seconds, and again after as long while it answers True.
+        """
         self._backend = backend
         self._max_batch = max_batch
+        self._announce = announce
+        self._on_idle = on_idle
+        self._idle_after = idle_after
         self._jobs: queue.SimpleQueue[_Job[Tx] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
@@ -99,7 +117,7 @@ class BatchWriter(Generic[Tx]):
         open_ = True
         while open_:
             batch: list[_Job[Tx]] = []
-            job = self._jobs.get()
+            job = self._wait()
             while True:
                 if job is None:
                     open_ = False
@@ -115,20 +133,32 @@ class BatchWriter(Generic[Tx]):
                 self._run(batch)
         self._backend.close()
 
+    def _wait(self) -> _Job[Tx] | None:
+        idle = self._on_idle
+        while idle is not None:
+            try:
+                return self._jobs.get(timeout=self._idle_after)
+            except queue.Empty:
+                if not idle():
+                    idle = None
+        return self._jobs.get()
+
     def _run(self, batch: list[_Job[Tx]]) -> None:
         try:
-            results = self._transaction(batch)
+            results, announcement = self._transaction(batch)
         except Exception as error:
             if len(batch) == 1:
-                _deliver([(batch[0], None, error)])
+                _deliver([(batch[0], None, error)], None)
                 return
             logger.warning("a batch of %d operations failed, trying each alone: %s", len(batch), error)
             for job in batch:
                 self._run([job])
             return
-        _deliver(results)
+        _deliver(results, announcement)
 
-    def _transaction(self, batch: Sequence[_Job[Tx]]) -> list[tuple[_Job[Tx], Any, Exception | None]]:
+    def _transaction(
+        self, batch: Sequence[_Job[Tx]]
+    ) -> tuple[list[tuple[_Job[Tx], Any, Exception | None]], Callable[[], None] | None]:
         results: list[tuple[_Job[Tx], Any, Exception | None]] = []
         tx = self._backend.begin()
         try:
@@ -141,21 +171,31 @@ class BatchWriter(Generic[Tx]):
         except BaseException:
             self._backend.rollback(tx)
             raise
-        return results
+        return results, self._announce(tx) if self._announce is not None else None
 
 
-def _deliver(results: Sequence[tuple[_Job[Any], Any, Exception | None]]) -> None:
+def _deliver(
+    results: Sequence[tuple[_Job[Any], Any, Exception | None]], announcement: Callable[[], None] | None
+) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job[Any], Any, Exception | None]]] = {}
     for result in results:
         by_loop.setdefault(result[0].loop, []).append(result)
     for loop, mine in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_resolve, mine)
+            loop.call_soon_threadsafe(_resolve, mine, announcement)
+            announcement = None  # once, on the loop of the first caller
         except RuntimeError:  # the loop is closed: nobody waits any more
             logger.debug("%d results had no loop to go to", len(mine))
 
 
-def _resolve(results: Sequence[tuple[_Job[Any], Any, Exception | None]]) -> None:
+def _resolve(
+    results: Sequence[tuple[_Job[Any], Any, Exception | None]], announcement: Callable[[], None] | None
+) -> None:
+    if announcement is not None:
+        try:
+            announcement()
+        except Exception:  # a fault of whoever listens; the batch is durable and its callers must hear so
+            logger.exception("what follows a commit failed")
     for job, result, error in results:
         if job.future.done():  # cancelled while it waited; its operation stands
             continue

@@ -1,0 +1,162 @@
+"""Connections to the database, and what its errors mean.
+
+SQLite: WAL, `synchronous=FULL`, exactly one read-write connection, used by the writer's thread alone, which also makes
+every checkpoint (SQLite before 3.51.3 can corrupt a WAL database that two connections write or checkpoint at once).
+Readers are `mode=ro` and cannot checkpoint. Transactions are begun here, not by the driver. Knows no table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_server.store.schema import APPLICATION_ID
+
+MEMORY = ":memory:"
+READERS = 4
+#: Up to this size a database is checked whole when it is opened; it takes under 0.2 s.
+QUICK_CHECK_BYTES = 32 << 20
+
+_WRITER_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    "temp_store=MEMORY",
+    "mmap_size=0",
+    "journal_size_limit=67108864",
+    "cell_size_check=ON",
+    "trusted_schema=OFF",
+    "wal_autocheckpoint=4000",  # at 1000, one lone operation in fifty waits 1.3 ms for it
+)
+_READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000", "temp_store=MEMORY", "mmap_size=0", "trusted_schema=OFF")
+
+
+class Health(StrEnum):
+    """Whether the store can store."""
+
+    OK = "ok"
+    #: No space: every write is refused until there is some again, which is noticed by itself.
+    STORAGE_FULL = "storage_full"
+    #: The database or its disk cannot be trusted to keep what it is given; only a restart changes that.
+    READ_ONLY = "read_only"
+
+
+# Result codes of SQLite, primary in the low byte. A write past a file size limit or a quota is an IOERR of these kinds.
+_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+}
+_BROKEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+
+
+def ailment(error: BaseException) -> Health:
+    """What an error of the database says about its health: `ok` where the statement was at fault."""
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        if code in _FULL:
+            return Health.STORAGE_FULL
+        if code & 0xFF in _BROKEN:
+            return Health.READ_ONLY
+    if getattr(original, "sqlstate", None) == "53100":  # PostgreSQL: disk_full
+        return Health.STORAGE_FULL
+    if isinstance(original, OSError):
+        return Health.STORAGE_FULL
+    return Health.OK
+
+
+def refusal(health: Health, error: BaseException) -> GameNodeError:
+    """What a caller is told whose operation was not stored."""
+    if health is Health.STORAGE_FULL:
+        return GameNodeError(
+            Code.STORAGE_FULL, f"the server's disk is full, nothing was stored; free some space and try again ({error})"
+        )
+    return GameNodeError(
+        Code.DATA_LOSS,
+        f"the server's database cannot be written, nothing was stored; check its disk, then restart it ({error})",
+    )
+
+
+def sqlite_writer(path: Path | str) -> sa.Engine:
+    """The engine of the one read-write connection."""
+    url = "sqlite://" if path == MEMORY else f"sqlite:///{path}"
+    engine = sa.create_engine(
+        url, poolclass=StaticPool, connect_args={"isolation_level": None, "check_same_thread": False}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        for pragma in _WRITER_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def sqlite_readers(path: Path) -> sa.Engine:
+    """The engine of the read-only connections, one for each reading thread."""
+    engine = sa.create_engine(
+        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true",
+        pool_size=READERS,
+        max_overflow=0,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        for pragma in _READER_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")  # one snapshot for all the statements of a query
+
+    return engine
+
+
+def check_file(connection: sa.Connection, path: Path | str) -> None:
+    """Refuses a file that is not ours or is damaged. On a new file it leaves our mark."""
+    mark = scalar(connection, "PRAGMA application_id")
+    empty = not scalar(connection, "SELECT count(*) FROM sqlite_master")
+    if mark not in (0, APPLICATION_ID) or (mark == 0 and not empty):
+        raise GameNodeError(Code.DATA_LOSS, f"{path} is not a GameNode database")
+    if empty:
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+    elif scalar(connection, "PRAGMA page_count") * scalar(connection, "PRAGMA page_size") <= QUICK_CHECK_BYTES:
+        found = scalar(connection, "PRAGMA quick_check(1)")
+        if found != "ok":
+            raise GameNodeError(Code.DATA_LOSS, f"{path} is damaged ({found}); restore a backup")
+
+
+def checkpoint(connection: sa.Connection) -> bool:
+    """Moves the WAL into the database and empties it. False where a reader was in the way: try again later."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA busy_timeout=0")  # a reader must not hold up the next write
+    try:
+        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # no space: what is in the WAL stays there, and stays valid
+        return False
+    finally:
+        driver.execute("PRAGMA busy_timeout=5000")
+    return not busy
+
+
+def scalar(connection: sa.Connection, sql: str) -> Any:
+    """The single value of a statement without parameters."""
+    return connection.exec_driver_sql(sql).scalar()
