@@ -164,7 +164,7 @@ def _move(want: Expected, mine: Held | None, *, outbox_known: bool) -> Iterable[
                     yield SendCancel(id, fence, cancel)
             elif not outbox_known:
                 yield DeclareLost(id, fence, _NEW_MEMORY)
-            elif want.accepted:
+            elif want.accepted or want.state is not TaskState.DISPATCHED:
                 yield DeclareLost(id, fence, _FORGOTTEN)
             elif cancel is not None:
                 yield CancelHere(id, fence, cancel)
