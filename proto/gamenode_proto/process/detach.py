@@ -16,11 +16,17 @@ def python_module(module: str, *arguments: str) -> list[str]:
 
 
 def spawn_detached(
-    argv: Sequence[str], *, log_path: Path | None = None, env: Mapping[str, str] | None = None, cwd: str = "/"
+    argv: Sequence[str],
+    *,
+    log_path: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str = "/",
+    pass_fds: Sequence[int] = (),
 ) -> int:
     """Starts `argv` in a session of its own, without a terminal, and returns its pid.
 
-    Reads from /dev/null; writes to the end of `log_path`, or to /dev/null. Uses no `preexec_fn`, so it is safe beside
+    Reads from /dev/null; writes to the end of `log_path`, or to /dev/null; of this process's other files it gets only
+    `pass_fds`. Uses no `preexec_fn`, so it is safe beside
     gRPC's threads. If it ends while this process lives, it is reaped.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -37,6 +43,7 @@ def spawn_detached(
             cwd=cwd,
             start_new_session=True,
             close_fds=True,
+            pass_fds=tuple(pass_fds),
         )
     finally:
         if log != null:

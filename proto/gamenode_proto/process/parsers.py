@@ -49,6 +49,17 @@ def positive(value: Any) -> int:
     return number
 
 
+def number(value: Any) -> float:
+    """A number above 0."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a number") from None
+    if isinstance(value, bool) or not 0 < found < float("inf"):
+        raise ValueError(f"{value!r} is not a number above 0")
+    return found
+
+
 def duration(value: Any) -> float:
     """Seconds, from Go's syntax (`1h30m`, `250ms`) or a bare number of seconds."""
     from gamenode_pipelines.quantities import parse_duration
@@ -113,6 +124,7 @@ METAVARS: dict[Parser, str] = {
     text: "TEXT",
     integer: "N",
     positive: "N",
+    number: "N",
     duration: "DURATION",
     size: "SIZE",
     path: "PATH",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
 
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
-from gamenode_proto.process.clock import Clock
 from gamenode_proto.tokens import SECRET_BYTES, JoinToken
 from gamenode_proto.v1 import administration_pb2 as pb
 from gamenode_proto.v1.administration_pb2_grpc import AdministrationServicer
+from gamenode_server.advertising import Advertised
 from gamenode_server.audit import recording
 from gamenode_server.audit.ledger import Ledger
 from gamenode_server.identity import principals
@@ -25,15 +24,6 @@ from gamenode_server.store.audit_chain import AuditRow
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Advertised:
-    """Where hosts find the server: addresses for tokens, for agents, and what an operator should know about them."""
-
-    join: Sequence[str]
-    agents: Sequence[str]
-    warnings: Sequence[str] = ()
-
-
 class Administration(AdministrationServicer):
     """Serves `gamenode.v1.Administration`."""
 
@@ -42,14 +32,12 @@ class Administration(AdministrationServicer):
         store: Store,
         *,
         cluster: Cluster,
-        clock: Clock,
         ledger: Ledger,
         advertised: Callable[[], Advertised],
         version: str,
     ) -> None:
         self._store = store
         self._cluster = cluster
-        self._clock = clock
         self._ledger = ledger
         self._advertised = advertised
         self._version = version

@@ -19,6 +19,7 @@ from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_proto.codec.errors import error_to_proto
 from gamenode_proto.v1 import enrolment_pb2 as pb
 from gamenode_proto.v1.enrolment_pb2_grpc import EnrolmentServicer
+from gamenode_server.advertising import Advertised
 from gamenode_server.audit import recording
 from gamenode_server.identity import principals, standing
 from gamenode_server.identity.ca import Cluster, new_serial
@@ -26,7 +27,6 @@ from gamenode_server.identity.certificates import proves_key, read_csr
 from gamenode_server.identity.joining import Claim, join
 from gamenode_server.identity.throttle import FailureThrottle
 from gamenode_server.records import NewAudit
-from gamenode_server.rpc.administration import Advertised
 from gamenode_server.store import Store
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,185 @@
+"""The composition root: builds a server from its settings, runs it, and takes it down in the right order.
+
+Nothing here decides anything; every part is handed what it needs and knows nothing of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_proto.process.addresses import join_address, split_address
+from gamenode_proto.process.clock import wall_clock
+from gamenode_proto.process.places import control_socket_path, default_data_dir
+from gamenode_proto.v1 import agent_link_pb2_grpc, pipeline_management_pb2_grpc, state_management_pb2_grpc
+from gamenode_server.config import ServerSettings
+from gamenode_server.controller.nodes import quarantine_node
+from gamenode_server.core import Core, make_core, run_core, start_core
+from gamenode_server.dispatch import Dispatch
+from gamenode_server.doors import Doors
+from gamenode_server.hub import Hub
+from gamenode_server.identity.ca import Cluster, open_cluster
+from gamenode_server.identity.renewals import Renewals
+from gamenode_server.place import Place
+from gamenode_server.rpc.agent_link import AgentLink
+from gamenode_server.rpc.interceptor import LiveCalls
+from gamenode_server.rpc.listeners import Bound, Service
+from gamenode_server.rpc.pipeline_management import PipelineManagement
+from gamenode_server.rpc.state_management import StateManagement
+from gamenode_server.store import open_store
+from gamenode_server.store.tx import Tx
+
+logger = logging.getLogger(__name__)
+
+_CLUSTER_KEY = "cluster_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that serves."""
+
+    core: Core
+    doors: Doors
+    place: Place
+    bound: Bound
+
+
+@asynccontextmanager
+async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
+    """A server on its data dir, serving as long as the `async with`.
+
+    Raises GameNodeError that says in one line why it cannot start, with nothing left behind.
+    """
+    place = Place(settings.data_dir or default_data_dir(os.environ))
+    with place.take():
+        _raise_file_limit()
+        cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
+        async with _built(settings, place, cluster) as (core, doors):
+            bound = await _open(doors, settings, place)
+            try:
+                place.publish(
+                    version=core.version,
+                    listen=bound.listen,
+                    join_listen=bound.join_listen,
+                    control_socket=bound.control_socket,
+                )
+                yield Server(core, doors, place, bound)
+            finally:
+                place.withdraw()
+                await doors.close()
+
+
+@asynccontextmanager
+async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> AsyncIterator[tuple[Core, Doors]]:
+    """Every part of the server, running, but for its doors, which are shut."""
+    hub = Hub()
+    live = LiveCalls()
+    late: list[Dispatch] = []  # the store's effects go to the dispatch, which needs the store's clock
+
+    def carry_out(effects: Sequence[object]) -> None:
+        late[0].carry_out(effects)
+
+    store = open_store(place.database, hub=hub, on_effects=carry_out, audit_key=cluster.audit_key)
+    try:
+        await store.apply(_belongs_to(cluster.cluster_id, place))
+        core = make_core(settings, place=place, cluster=cluster, store=store, hub=hub, live=live)
+        late.append(core.dispatch)
+        doors = Doors(
+            settings,
+            store=store,
+            cluster=cluster,
+            place=place,
+            wall=core.wall,
+            version=core.version,
+            live=live,
+            quarantine=lambda node_id, reason: quarantine_node(core.plans, node_id=node_id, reason=reason),
+            agents=_agent_services(settings, core),
+            operators=_operator_services(core),
+        )
+        await start_core(core)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(doors.run()), group.create_task(run_core(core, settings))]
+            yield core, doors
+            for task in tasks:
+                task.cancel()
+    finally:
+        await store.close()
+
+
+def _agent_services(settings: ServerSettings, core: Core) -> list[Service]:
+    renewals = Renewals(core.store, cluster=core.cluster, wall=core.wall, life=settings.certificate_life)
+    link = AgentLink(core, renewals=renewals)
+    return [
+        Service("gamenode.v1.AgentLink", lambda s: agent_link_pb2_grpc.add_AgentLinkServicer_to_server(link, s)),
+    ]
+
+
+def _operator_services(core: Core) -> list[Service]:
+    pipelines = PipelineManagement(core)
+    state = StateManagement(core)
+    return [
+        Service(
+            "gamenode.v1.PipelineManagement",
+            lambda s: pipeline_management_pb2_grpc.add_PipelineManagementServicer_to_server(pipelines, s),
+        ),
+        Service(
+            "gamenode.v1.StateManagement",
+            lambda s: state_management_pb2_grpc.add_StateManagementServicer_to_server(state, s),
+        ),
+    ]
+
+
+async def _open(doors: Doors, settings: ServerSettings, place: Place) -> Bound:
+    """Opens the doors. Port 0 is the port of the last start where that is still free: agents keep an address."""
+    last = place.last_ports()
+    wanted = {"listen": settings.listen, "join_listen": settings.join_listen}
+    kept = {name: _kept_port(address, last.get(name, "")) for name, address in wanted.items()}
+    control_socket = control_socket_path(place.data_dir)
+    try:
+        return await doors.open(**kept, control_socket=control_socket)
+    except GameNodeError as error:
+        if kept == wanted or error.code is not Code.STATE_CONFLICT:
+            raise
+        logger.warning("%s; taking another port", error.message)
+        return await doors.open(**wanted, control_socket=control_socket)
+
+
+def _kept_port(wanted: str, last: str) -> str:
+    host, port = split_address(wanted)
+    if port or not last:
+        return wanted
+    last_host, last_port = split_address(last)
+    return join_address(host, last_port) if last_host == host else wanted
+
+
+def _belongs_to(cluster_id: str, place: Place) -> Callable[[Tx], None]:
+    """The store is this cluster's, from its first start on."""
+
+    def op(tx: Tx) -> None:
+        known = tx.meta(_CLUSTER_KEY)
+        if known and known != cluster_id:
+            raise GameNodeError(
+                Code.INTEGRITY_FAILED,
+                f"{place.database} belongs to the cluster {known}, but {place.identity} holds the keys of "
+                f"{cluster_id}: restore the two from the same backup",
+            )
+        if not known:
+            tx.put_meta(_CLUSTER_KEY, cluster_id)
+
+    return op
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file; the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            logger.warning("the limit of open files stays at %d: %s", soft, error)

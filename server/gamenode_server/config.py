@@ -1,0 +1,91 @@
+"""The settings of gamenode-server: flags, environment and the `server` section of the config file.
+
+Intervals are settings, so that tests run at a fraction of real time. Reads nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from gamenode_proto.process.logs import FORMATS, LEVELS
+from gamenode_proto.process.parsers import address, addresses, duration, one_of, path, size, texts
+from gamenode_proto.process.settings import setting
+from gamenode_proto.transport import Keepalive
+from gamenode_server.intervals import Intervals
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What a server is told at its start."""
+
+    PROGRAM: ClassVar[str] = "server"
+
+    data_dir: Path | None = setting(None, doc="Where everything is kept.", parse=path, metavar="DIR")  # noqa: RUF009 - it is a field
+    listen: str = setting("0.0.0.0:7443", doc="Where agents connect (mTLS). Port 0 picks one.", parse=address)
+    join_listen: str = setting("0.0.0.0:7444", doc="Where hosts join (TLS). Port 0 picks one.", parse=address)
+    advertise: tuple[str, ...] = setting(
+        (), doc="Addresses that go into every join token, best first.", parse=addresses
+    )
+    log_level: str = setting("info", doc="What to log on stderr.", parse=one_of(*LEVELS))
+    log_format: str = setting("text", doc="How to log.", parse=one_of(*FORMATS))
+
+    unix_roles: tuple[str, ...] = setting(
+        (), doc="Roles of local users: USER=ROLE or @GROUP=ROLE.", parse=texts, hidden=True
+    )
+    heartbeat: float = setting(5.0, doc="Between two heartbeats of an agent.", hidden=True)
+    metrics_interval: float = setting(5.0, doc="Between two samples of a host.", hidden=True)
+    suspect: float = setting(20.0, doc="Silence after which a node is suspect.", hidden=True)
+    offline: float = setting(60.0, doc="Silence after which a node is offline.", hidden=True)
+    start_grace: float = setting(
+        0.0, doc="After a start, added to `offline` for nodes that have not come back; 0: like it.", hidden=True
+    )
+    resend: float = setting(0.0, doc="When unacknowledged work is sent again; 0: as `heartbeat`.", hidden=True)
+    ticket_life: float = setting(600.0, doc="How long an assignment may be on its way.", hidden=True)
+    log_settle: float = setting(10.0, doc="How long the end of a run waits for its logs.", hidden=True)
+    task_grace: float = setting(30.0, doc="What a silent node's task may take beyond its timeout.", hidden=True)
+    keepalive_time: float = setting(10.0, doc="Silence after which a connection is pinged.", hidden=True)
+    keepalive_timeout: float = setting(5.0, doc="How long a ping may take.", hidden=True)
+    certificate_life: float = setting(30 * DAY, doc="How long a node's certificate is good for.", hidden=True)
+    audit_checkpoint: float = setting(300.0, doc="Between two signed marks of the audit log.", hidden=True)
+    stop_grace: float = setting(1.0, doc="What running calls are given when the server stops.", hidden=True)
+    keep_runs: float = setting(30 * DAY, doc="How long ended runs are kept.", parse=duration, hidden=True)
+    keep_failed_runs: float = setting(90 * DAY, doc="How long failed runs are kept.", parse=duration, hidden=True)
+    keep_events: float = setting(30 * DAY, doc="How long events outside of runs are kept.", hidden=True)
+    log_space: int = setting(5 << 30, doc="What all logs may take on disk.", parse=size, hidden=True)
+
+    def __post_init__(self) -> None:
+        for name in ("heartbeat", "metrics_interval", "suspect", "offline", "keepalive_time", "keepalive_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name.replace('_', '-')}: must be more than no time")
+        if not self.heartbeat < self.suspect < self.offline:
+            raise ValueError(
+                f"heartbeat ({self.heartbeat:g} s), suspect ({self.suspect:g} s) and offline ({self.offline:g} s) "
+                "must grow in this order"
+            )
+
+    @property
+    def keepalive(self) -> Keepalive:
+        """How the transport notices a dead peer."""
+        return Keepalive(self.keepalive_time, self.keepalive_timeout)
+
+    @property
+    def intervals(self) -> Intervals:
+        """How long the server waits for what; what is not set follows from what is."""
+        standard = Intervals()
+        return replace(
+            standard,
+            heartbeat=self.heartbeat,
+            metrics=self.metrics_interval,
+            suspect=self.suspect,
+            offline=self.offline,
+            start_grace=self.start_grace or self.offline,
+            resend=self.resend or self.heartbeat,
+            ticket=self.ticket_life,
+            log_settle=self.log_settle,
+            task_grace=self.task_grace,
+            tick=min(standard.tick, self.heartbeat / 5),
+        )

@@ -1,0 +1,132 @@
+"""Everything between a socket and a servicer, put together: listeners, who may come in, enrolment, administration.
+
+Takes the services of the rest of the server and knows nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gamenode_proto.v1 import administration_pb2_grpc, enrolment_pb2_grpc
+from gamenode_server.advertising import Advertised, advertised
+from gamenode_server.audit.ledger import Ledger
+from gamenode_server.config import ServerSettings
+from gamenode_server.identity.ca import Cluster
+from gamenode_server.identity.login import LoginDesk, UnixRoles
+from gamenode_server.place import Place
+from gamenode_server.rpc.administration import Administration
+from gamenode_server.rpc.callers import LocalCallers, NodeCallers, nobody
+from gamenode_server.rpc.enrolment import Enrolment
+from gamenode_server.rpc.interceptor import Doorman, LiveCalls
+from gamenode_server.rpc.listeners import Audience, Bound, Listeners, Service
+from gamenode_server.store import Store
+from gamenode_server.store.tx import Tx
+
+logger = logging.getLogger(__name__)
+
+#: How often the server's own certificate is looked at; it has ten days left when it is due.
+LEAF_CHECK = 3600.0
+
+
+class Doors:
+    """The server's doors. `agents` and `operators` are the services of the rest of the server.
+
+    `quarantine(node_id, reason)` makes the operation that shuts out a node whose identity was copied; `live` are the
+    calls of nodes, for whoever has to end them.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        store: Store,
+        cluster: Cluster,
+        place: Place,
+        wall: Callable[[], float],
+        version: str,
+        agents: Sequence[Service],
+        operators: Sequence[Service],
+        quarantine: Callable[[str, str], Callable[[Tx], object]],
+        live: LiveCalls,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._bound: Bound | None = None
+        self.ledger = Ledger(store, key=cluster.audit_key, signer=cluster.ticket_key, checkpoints=place.checkpoints)
+        roles = UnixRoles.parse(settings.unix_roles)
+        self._shared_socket = bool(roles.by_name)
+        desk = LoginDesk(roles=roles, clock=store.clock)
+        enrolment = Enrolment(
+            store,
+            cluster=cluster,
+            wall=wall,
+            certificate_life=settings.certificate_life,
+            advertised=self.advertised,
+        )
+        administration = Administration(
+            store, cluster=cluster, ledger=self.ledger, advertised=self.advertised, version=version
+        )
+        nodes = NodeCallers(store, cluster_id=cluster.cluster_id, wall=wall, quarantine=quarantine)
+        self._listeners = Listeners(
+            cluster=cluster,
+            desk=desk,
+            keepalive=settings.keepalive,
+            agents=Audience(agents, Doorman(store, identify=nodes, live=live, wall=wall)),
+            enrolment=Audience(
+                [
+                    Service(
+                        "gamenode.v1.Enrolment",
+                        lambda server: enrolment_pb2_grpc.add_EnrolmentServicer_to_server(enrolment, server),
+                    )
+                ],
+                Doorman(store, identify=nobody, live=live, wall=wall),
+            ),
+            operators=Audience(
+                [
+                    *operators,
+                    Service(
+                        "gamenode.v1.Administration",
+                        lambda server: administration_pb2_grpc.add_AdministrationServicer_to_server(
+                            administration, server
+                        ),
+                    ),
+                ],
+                Doorman(store, identify=LocalCallers(desk), live=live, wall=wall),
+            ),
+        )
+
+    def advertised(self) -> Advertised:
+        """The addresses of the running server, as tokens and agents get them."""
+        assert self._bound is not None
+        return advertised(self._bound.listen, self._bound.join_listen, self._settings.advertise)
+
+    async def open(self, *, listen: str, join_listen: str, control_socket: Path) -> Bound:
+        """Binds the listeners and serves. Raises GameNodeError that names an address that cannot be had."""
+        mode = 0o666 if self._shared_socket else 0o600
+        self._bound = await self._listeners.start(
+            listen=listen, join_listen=join_listen, control_socket=control_socket, socket_mode=mode
+        )
+        return self._bound
+
+    async def close(self) -> None:
+        """Refuses new calls, ends those that run after a grace, frees the addresses, and marks the audit log."""
+        await self._listeners.stop(grace=self._settings.stop_grace)
+        await self.ledger.mark()
+
+    async def run(self) -> None:
+        """What the doors do while they are open: renews the server's certificate, marks the audit log."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.ledger.keep_marking(self._settings.audit_checkpoint))
+            group.create_task(self._renew_leaf())
+
+    async def _renew_leaf(self) -> None:
+        while True:
+            await asyncio.sleep(LEAF_CHECK)
+            try:
+                if await asyncio.to_thread(self._cluster.renew_leaf):
+                    logger.info("the server has a new certificate")
+            except OSError as error:
+                logger.warning("the server's certificate could not be renewed: %s", error)
