@@ -20,7 +20,7 @@ from gamenode_pipelines.wording import listed, nearest, shown
 #: What an expression may begin with.
 ROOTS: Final = ("params", "node", "run", "task", "steps", "env")
 #: Characters an expression may have, and those its result may have.
-MAX_SOURCE: Final = 4096
+MAX_SOURCE: Final = 2000
 MAX_RESULT: Final = 1024 * 1024
 
 #: The names these have, as `scope` makes them. What is below `labels` and `outputs` is open.
@@ -269,11 +269,12 @@ def _path_problem(path: tuple[str, ...], known: Known) -> Finding | None:
         case "env":
             names, what = known.env, "environment variable of the pipeline"
         case _:
-            names, what = _FIXED_NAMES[root], f"name in `{root}`"
+            names, what = _FIXED_NAMES[root], ""
     if names is not None and rest[0] not in names:
         close = nearest(rest[0], names)
-        has = f"; there are {listed(sorted(names))}" if root in _FIXED_NAMES and not close else ""
-        return Finding(f"there is no {what} {shown(rest[0])}{has}", f"{root}.{close}" if close else "")
+        message = f"there is no {what} {shown(rest[0])}" if what else f"`{root}` has no {shown(rest[0])}"
+        has = f"; there are {listed(sorted(names))}" if names and not close else ""
+        return Finding(message + has, f"{root}.{close}" if close else "")
     if root == "steps" and len(rest) > 1 and rest[1] not in _STEP_NAMES:
         close = nearest(rest[1], _STEP_NAMES) or "outputs"
         return Finding(f"a step has no {shown(rest[1])}", f"steps.{rest[0]}.{close}")

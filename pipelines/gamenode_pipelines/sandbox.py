@@ -35,6 +35,7 @@ from gamenode_pipelines.wording import nearest, shown
 METHODS: Final = frozenset(
     {"endswith", "lower", "lstrip", "removeprefix", "removesuffix", "rstrip", "split", "startswith", "strip", "upper"}
 )
+_ENDS: Final = re.compile(r"unexpected 'end of (?:template|print statement)'|.*got 'end of template'")
 _LARGEST: Final = 2**63
 _OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "+": operator.add,
@@ -325,6 +326,6 @@ def _reason(error: BaseException) -> str:
         case SecurityError():
             return "only methods of texts can be called"
         case TemplateSyntaxError(message=str(message)):
-            return message.replace("'end of template'", "the end")
+            return _ENDS.sub("it ends too early", message)
         case _:
             return str(error) or type(error).__name__

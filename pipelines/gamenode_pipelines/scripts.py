@@ -37,6 +37,8 @@ class ScriptProblem:
     message: str
     item: int = 0
     warning: bool = False
+    #: Only that its }} is missing.
+    unclosed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def compile_script(shell: str, text: str) -> Compiled:
         return Compiled(plain, (ScriptProblem(0, message),))
     if not parts:
         return Compiled(plain)
-    problems = [ScriptProblem(n, "the ${{ has no }}") for n, part in enumerate(parts) if not part.closed]
+    problems = [ScriptProblem(n, "the ${{ has no }}", unclosed=True) for n, part in enumerate(parts) if not part.closed]
     if shell == "python":
         problems += [
             ScriptProblem(n, f"an expression cannot stand in python text; {_USE_ENV}") for n in range(len(parts))
@@ -83,7 +85,7 @@ def compile_script(shell: str, text: str) -> Compiled:
 def compile_argv(argv: Sequence[str]) -> Compiled:
     """Compiles the command of a step without a shell: each element stays one argument, whatever its value."""
     problems = [
-        ScriptProblem(number, "the ${{ has no }}", item=item)
+        ScriptProblem(number, "the ${{ has no }}", item=item, unclosed=True)
         for item, element in enumerate(argv)
         for number, part in enumerate(expressions.find(element))
         if not part.closed
@@ -232,7 +234,7 @@ class _ShellReader:
 
     def read(self) -> None:
         """Fills `places`."""
-        while self.position < len(self.text) and len(self.frames) <= _MAX_FRAMES:
+        while self.position < len(self.text) and len(self.frames) + self.frames[-1].depth <= _MAX_FRAMES:
             if part := self.parts.get(self.position):
                 self.places.append(self.frames[-1].quoting)
                 self.position = part.end

@@ -25,3 +25,12 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+class UnknownWord(ValueError):
+    """A word that is none of those allowed; `suggestion` is the one that was probably meant, or empty."""
+
+    def __init__(self, word: str, known: Iterable[str]) -> None:
+        words = list(known)
+        super().__init__(f"{shown(word)} is none of {listed(words)}")
+        self.suggestion = nearest(word, words)

@@ -74,17 +74,21 @@ class Scalar:
     #: Quoted or a block: its content is text, whatever it looks like.
     quoted: bool = False
 
-    def find(self, marker: str, number: int) -> Place:
-        """Where in the file the `number`-th `marker` (from 0) is; the scalar's place if that is unclear."""
-        index = -1
-        for _ in range(number + 1):
-            index = self.source.find(marker, index + 1)
-            if index < 0:
-                return self.place
-        before = self.source[:index]
-        newlines = before.count("\n")
-        column = self.place.column + index if not newlines else index - before.rindex("\n")
-        return Place(self.place.line + newlines, column, self.place.index + index)
+    def places(self, marker: str, count: int) -> list[Place]:
+        """Where in the file each `marker` of the text is; the scalar's own place for all where that is unclear."""
+        if self.source.count(marker) != count:
+            return [self.place] * count
+        found: list[Place] = []
+        position = newlines = line_start = 0
+        for _ in range(count):
+            index = self.source.index(marker, position)
+            if more := self.source.count("\n", position, index):
+                newlines += more
+                line_start = self.source.rindex("\n", position, index) + 1
+            column = index - line_start + 1 if newlines else self.place.column + index
+            found.append(Place(self.place.line + newlines, column, self.place.index + index))
+            position = index + len(marker)
+        return found
 
     def at(self, offset: int) -> Place:
         """Where a character of the text is in the file; exact where the text is on one line without escapes."""

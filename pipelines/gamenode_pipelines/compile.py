@@ -1,0 +1,148 @@
+"""A checked spec and its parameters to the plan that nodes execute.
+
+Fills in what a file leaves out (the step before as `needs`, default timeouts), never what only a node knows:
+expressions travel as they are, and are rendered when a step starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gamenode_pipelines import expressions, placement, scripts
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.plan import (
+    DEFAULT_TIMEOUT,
+    Limits,
+    Plan,
+    RetryPolicy,
+    Scalar,
+    StepPlan,
+    StopPolicy,
+)
+from gamenode_pipelines.selectors import Selector
+from gamenode_pipelines.spec import LimitsSpec, PipelineSpec, RetrySpec, StepSpec, StopSpec
+from gamenode_pipelines.wording import listed, nearest, shown
+
+
+def compile_plan(spec: PipelineSpec, params: Mapping[str, Scalar], *, version: int) -> Plan:
+    """The plan of a pipeline for these parameters; text from a command line is accepted for any type.
+
+    Raises GameNodeError(INVALID_ARGUMENT) that lists every parameter that is unknown, missing or does not fit; its
+    details map each one's name onto what is wrong with it.
+    """
+    values = resolve_parameters(spec, params)
+    return Plan(
+        pipeline=spec.pipeline,
+        version=version,
+        steps=_steps(spec.steps),
+        finally_=_steps(spec.finally_),
+        params=values,
+        env=dict(spec.env),
+        timeout=spec.timeout or DEFAULT_TIMEOUT,
+        on_lost=spec.on_lost,
+    )
+
+
+def resolve_parameters(spec: PipelineSpec, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Every parameter's value, typed: given or by default. Raises as `compile_plan` does."""
+    wrong: dict[str, str] = {}
+    values: dict[str, Scalar] = {}
+    names = [parameter.name for parameter in spec.parameters]
+    for name in params:
+        if name not in names:
+            close = nearest(name, names)
+            hint = (
+                f"; did you mean {close!r}?" if close else f"; there are {listed(names)}" if names else "; it has none"
+            )
+            wrong[name] = f"pipeline {spec.name!r} has no such parameter{hint}"
+    for parameter in spec.parameters:
+        if parameter.name in params:
+            try:
+                values[parameter.name] = parameter.convert(params[parameter.name])
+            except ValueError as error:
+                close = getattr(error, "suggestion", "")
+                wrong[parameter.name] = str(error) + (f"; did you mean {close!r}?" if close else "")
+        elif parameter.default is None:
+            wrong[parameter.name] = f"must be given: -p {parameter.name}=… ({parameter.type})"
+        else:
+            values[parameter.name] = parameter.default
+    if wrong:
+        lines = [f"parameter {shown(name)}: {message}" for name, message in wrong.items()]
+        raise GameNodeError(Code.INVALID_ARGUMENT, "\n".join(lines), details=wrong)
+    return values
+
+
+def placement_request(
+    spec: PipelineSpec, *, selectors: Sequence[str | Selector] = (), nodes: Sequence[str] = (), all: bool = False
+) -> placement.Request:
+    """Where a run of this pipeline goes: its `targets`, narrowed by what the command line says."""
+    targets, requires = spec.targets, spec.requires
+    count = targets.count if targets else "all"
+    return placement.Request(
+        selectors=(*((targets.select,) if targets and targets.select else ()), *selectors),
+        nodes=tuple(nodes),
+        all=all or targets is not None,
+        count=count if isinstance(count, int) else None,
+        requires=placement.Requires(cpus=requires.cpus, memory=requires.memory, disk=requires.disk)
+        if requires
+        else placement.Requires(),
+    )
+
+
+def _steps(specs: Sequence[StepSpec]) -> tuple[StepPlan, ...]:
+    before: tuple[str, ...] = ()
+    plans: list[StepPlan] = []
+    for spec in specs:
+        plans.append(_step(spec, before))
+        before = (spec.id,)
+    return tuple(plans)
+
+
+def _step(spec: StepSpec, before: tuple[str, ...]) -> StepPlan:
+    if isinstance(spec.run, str):
+        compiled = scripts.compile_script(spec.shell or "sh", spec.run)
+    else:
+        compiled = scripts.compile_argv(spec.run)
+    return StepPlan(
+        id=spec.id,
+        needs=before if spec.needs is None else tuple(dict.fromkeys(spec.needs)),
+        condition=_condition(spec.if_),
+        script=compiled.script,
+        env=dict(spec.env),
+        workdir=spec.workdir,
+        user=spec.user,
+        limits=_limits(spec.limits),
+        timeout=spec.timeout or 0.0,
+        retry=_retry(spec.retry),
+        stop=_stop(spec.stop),
+        idempotent=spec.idempotent,
+        continue_on_error=spec.continue_on_error,
+    )
+
+
+def _condition(text: str) -> str:
+    whole = expressions.whole(text)
+    return text.strip() if whole is None else whole
+
+
+def _limits(spec: LimitsSpec | None) -> Limits:
+    if spec is None:
+        return Limits()
+    return Limits(
+        cpus=spec.cpus or 0.0,
+        memory=spec.memory or 0,
+        pids=spec.pids or 0,
+        file_size=spec.file_size or 0,
+        open_files=spec.open_files or 0,
+        output=spec.output or 0,
+    )
+
+
+def _retry(spec: RetrySpec | None) -> RetryPolicy:
+    if spec is None:
+        return RetryPolicy()
+    return RetryPolicy(attempts=spec.attempts, backoff=spec.backoff, max_backoff=spec.max_backoff, on=spec.on)
+
+
+def _stop(spec: StopSpec | None) -> StopPolicy:
+    return StopPolicy() if spec is None else StopPolicy(signal=spec.signal, grace=spec.grace)

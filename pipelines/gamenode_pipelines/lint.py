@@ -1,0 +1,326 @@
+"""What is wrong with a document beyond the shape of each value: names, order, expressions, scripts.
+
+Works on the tree of the file, so that it can look at everything even where some of it has the wrong shape, and so
+that each problem has its exact place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from gamenode_pipelines import expressions, scripts
+from gamenode_pipelines import yaml_tree as tree
+from gamenode_pipelines.problems import Report
+from gamenode_pipelines.quantities import is_bare_number
+from gamenode_pipelines.spec_values import RESERVED_ENV
+from gamenode_pipelines.wording import nearest, shown
+
+#: Expressions of one pipeline, and the characters in all of them: what can be checked well within a second.
+MAX_EXPRESSIONS: Final = 2_000
+MAX_EXPRESSION_TEXT: Final = 64 * 1024
+_DURATION_KEYS: Final = {(): ("timeout",), ("retry",): ("backoff", "max_backoff"), ("stop",): ("grace",)}
+
+
+@dataclass(slots=True)
+class _Step:
+    """A step as far as its names can be read. `before` has a bit for each step that must have ended."""
+
+    node: tree.Mapping
+    id: tree.Scalar | None
+    needs: list[tuple[tree.Place, str]]
+    before: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    """The steps of `steps` or of `finally`."""
+
+    name: str
+    steps: list[_Step] = field(default_factory=list)
+    index: dict[str, int] = field(default_factory=dict)
+
+
+def lint(root: tree.Mapping, report: Report) -> None:
+    """Reports what is wrong with a pipeline's document."""
+    _Linter(root, report).run()
+
+
+class _Linter:
+    def __init__(self, root: tree.Mapping, report: Report) -> None:
+        self._root = root
+        self._report = report
+        self._count = self._size = 0
+        self._full = False
+        self._main = _group(root, "steps")
+        self._final = _group(root, "finally")
+        self._known = expressions.Known(
+            params=_keys(root.get("params")),
+            steps=frozenset(self._main.index) | frozenset(self._final.index),
+            env=_keys(root.get("env")),
+        )
+
+    def run(self) -> None:
+        self._durations(self._root, ())
+        self._parameter_durations()
+        self._environment(self._root, expressions.Known(self._known.params, self._known.steps, frozenset()), None)
+        seen: dict[str, tree.Place] = {}
+        for group in (self._main, self._final):
+            self._ids(group, seen)
+            self._needs(group)
+            for number in range(len(group.steps)):
+                self._step(group, number)
+
+    def _ids(self, group: _Group, seen: dict[str, tree.Place]) -> None:
+        for step in group.steps:
+            if step.id is None:
+                continue
+            if first := seen.get(step.id.text):
+                self._report(
+                    step.id.place, f"the id {shown(step.id.text)} is already used in line {first.line}; change one"
+                )
+            else:
+                seen[step.id.text] = step.id.place
+
+    def _needs(self, group: _Group) -> None:
+        """Checks that what is needed exists and that no step waits for itself; notes what comes before what."""
+        other = self._final if group is self._main else self._main
+        waits: list[set[int]] = []
+        for number, step in enumerate(group.steps):
+            found: set[int] = set()
+            for place, name in step.needs:
+                if (needed := group.index.get(name)) is not None:
+                    found.add(needed)
+                elif name in other.index and group is self._final:
+                    self._report(
+                        place, f"{shown(name)} is one of `steps`; `finally` begins after all of them, remove it"
+                    )
+                elif name in other.index:
+                    self._report(place, f"{shown(name)} is one of `finally`, which runs after all `steps`")
+                else:
+                    self._report(place, f"there is no step {shown(name)}", suggestion=nearest(name, group.index))
+            if step.node.get("needs") is None and number:
+                found.add(number - 1)
+            waits.append(found)
+        self._order(group, waits)
+
+    def _order(self, group: _Group, waits: list[set[int]]) -> None:
+        """Goes through the steps as they could run; what is left over waits in a circle."""
+        followers: list[list[int]] = [[] for _ in waits]
+        for number, needed in enumerate(waits):
+            for first in needed:
+                followers[first].append(number)
+        missing = [len(needed) for needed in waits]
+        ready = [number for number, count in enumerate(missing) if not count]
+        while ready:
+            number = ready.pop()
+            for first in waits[number]:
+                group.steps[number].before |= group.steps[first].before | (1 << first)
+            for follower in followers[number]:
+                missing[follower] -= 1
+                if not missing[follower]:
+                    ready.append(follower)
+        stuck = {number for number, count in enumerate(missing) if count}
+        if stuck:
+            circle = _circle(waits, stuck)
+            step = group.steps[circle[0]]
+            place = step.needs[0][0] if step.needs else step.node.place
+            names = [self._name(group.steps[number]) for number in circle]
+            if len(circle) == 1:
+                self._report(place, f"step {names[0]} needs itself; remove it from its needs")
+            else:
+                shortened = [*names[:4], "…", *names[-2:]] if len(names) > 8 else names
+                way = " → ".join([*shortened, names[0]])
+                self._report(place, f"steps wait for each other in a circle: {way}; remove one of these needs")
+
+    def _name(self, step: _Step) -> str:
+        return step.id.text if step.id else "without an id"
+
+    def _step(self, group: _Group, number: int) -> None:
+        step = group.steps[number]
+        node = step.node
+        for path in _DURATION_KEYS:
+            owner: tree.Node | None = node
+            for key in path:
+                owner = owner.get(key) if isinstance(owner, tree.Mapping) else None
+            if isinstance(owner, tree.Mapping):
+                self._durations(owner, path)
+        here = (group, number)
+        self._condition(node, here)
+        self._environment(node, self._known, here)
+        for key in ("workdir", "user"):
+            if isinstance(value := node.get(key), tree.Scalar):
+                self._template(value, self._known, here)
+        self._workdir(node)
+        self._script(node, here)
+        self._retry(node)
+
+    def _condition(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
+        value = node.get("if")
+        if not isinstance(value, tree.Scalar):
+            return
+        parts = expressions.find(value.text)
+        source = expressions.whole(value.text)
+        if not parts:
+            self._expression(value.text, value.place, self._known, here)
+        elif source is not None:
+            self._expression(source, value.places("${{", 1)[0], self._known, here)
+        elif all(part.closed for part in parts):
+            self._report(value.place, "the condition must be inside one ${{ }}; with text around, it would always hold")
+        else:
+            self._template(value, self._known, here)
+
+    def _environment(self, owner: tree.Mapping, known: expressions.Known, here: tuple[_Group, int] | None) -> None:
+        env = owner.get("env")
+        if not isinstance(env, tree.Mapping):
+            return
+        for name, (key, value) in env.entries.items():
+            if name.startswith(RESERVED_ENV):
+                self._report(
+                    key.place, f"variables that begin with {RESERVED_ENV} are the agent's own; choose another name"
+                )
+            if isinstance(value, tree.Scalar):
+                self._template(value, known, here)
+
+    def _template(self, value: tree.Scalar, known: expressions.Known, here: tuple[_Group, int] | None) -> None:
+        parts = expressions.find(value.text)
+        for part, place in zip(parts, value.places("${{", len(parts)), strict=True):
+            if not part.closed:
+                self._report(place, _unclosed(value))
+            else:
+                self._expression(part.source, place, known, here)
+
+    def _expression(
+        self, source: str, place: tree.Place, known: expressions.Known, here: tuple[_Group, int] | None
+    ) -> None:
+        self._count += 1
+        self._size += len(source)
+        if self._count > MAX_EXPRESSIONS or self._size > MAX_EXPRESSION_TEXT:
+            if not self._full:
+                most = f"{MAX_EXPRESSIONS} expressions, or {MAX_EXPRESSION_TEXT} characters of them"
+                self._report(place, f"the pipeline has more than {most}; split it")
+            self._full = True
+            return
+        for finding in expressions.lint(source, known):
+            self._report(place, finding.message, suggestion=finding.suggestion)
+        if here is None:
+            return
+        group, number = here
+        for name in sorted(expressions.steps_of(source)):
+            referred = group.index.get(name)
+            if group is self._main and name in self._final.index:
+                self._report(place, f"step {shown(name)} is one of `finally`, which has not run yet here", warning=True)
+            elif referred is not None and not group.steps[number].before >> referred & 1:
+                message = (
+                    f"step {shown(name)} may not have ended when this is read, and is empty then; add it to `needs`"
+                )
+                self._report(place, message, warning=True)
+
+    def _workdir(self, node: tree.Mapping) -> None:
+        value = node.get("workdir")
+        if isinstance(value, tree.Scalar) and ".." in expressions.blank(value.text).split("/"):
+            self._report(
+                value.place, f"the path {shown(value.text)} has `..` in it; write the folder itself, without it"
+            )
+
+    def _script(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
+        run = node.get("run")
+        shell_node = node.get("shell")
+        shell = shell_node.text if isinstance(shell_node, tree.Scalar) else ""
+        match run:
+            case tree.Scalar():
+                if shell == "none":
+                    self._report(run.place, "with `shell: none` the command is a list, like [ls, -l]")
+                    return
+                self._template(run, self._known, here)
+                if shell in ("", "sh", "bash", "python"):
+                    problems = scripts.compile_script(shell or "sh", run.text).problems
+                    places = run.places("${{", len(expressions.find(run.text))) if problems else []
+                    for problem in problems:
+                        if not problem.unclosed:
+                            place = places[problem.number] if places else run.place
+                            self._report(place, problem.message, warning=problem.warning)
+            case tree.Sequence():
+                if shell not in ("", "none"):
+                    message = (
+                        f"a list is a command without a shell; write a text for `shell: {shell}`, or `shell: none`"
+                    )
+                    self._report(run.place, message)
+                for item in run.items:
+                    if isinstance(item, tree.Scalar):
+                        self._template(item, self._known, here)
+            case _:
+                pass
+
+    def _retry(self, node: tree.Mapping) -> None:
+        retry = node.get("retry")
+        kinds = retry.get("on") if isinstance(retry, tree.Mapping) else None
+        idempotent = node.get("idempotent")
+        if isinstance(idempotent, tree.Scalar) and idempotent.value is True:
+            return
+        for kind in kinds.items if isinstance(kinds, tree.Sequence) else (kinds,):
+            if isinstance(kind, tree.Scalar) and kind.text == "lost":
+                message = (
+                    "a lost step may have run, so retrying it needs `idempotent: true` (running it twice does no harm)"
+                )
+                self._report(kind.place, message)
+
+    def _durations(self, owner: tree.Mapping, path: tuple[str, ...]) -> None:
+        for key in _DURATION_KEYS[path]:
+            self._bare(owner.get(key))
+
+    def _parameter_durations(self) -> None:
+        params = self._root.get("params")
+        for _, param in params.entries.values() if isinstance(params, tree.Mapping) else ():
+            kind = param.get("type") if isinstance(param, tree.Mapping) else None
+            if isinstance(param, tree.Mapping) and isinstance(kind, tree.Scalar) and kind.text == "duration":
+                for key in ("min", "max", "default"):
+                    self._bare(param.get(key))
+
+    def _bare(self, value: tree.Node | None) -> None:
+        if isinstance(value, tree.Scalar) and is_bare_number(value.text):
+            self._report(
+                value.place, f"a duration without a unit is read as seconds; write {value.text}s", warning=True
+            )
+
+
+def _group(root: tree.Mapping, name: str) -> _Group:
+    group = _Group(name)
+    node = root.get(name)
+    for item in node.items if isinstance(node, tree.Sequence) else ():
+        if not isinstance(item, tree.Mapping):
+            continue
+        id = item.get("id")
+        step = _Step(item, id if isinstance(id, tree.Scalar) else None, list(_needed(item.get("needs"))))
+        if step.id is not None:
+            group.index.setdefault(step.id.text, len(group.steps))
+        group.steps.append(step)
+    return group
+
+
+def _needed(node: tree.Node | None) -> Iterator[tuple[tree.Place, str]]:
+    for item in node.items if isinstance(node, tree.Sequence) else (node,):
+        if isinstance(item, tree.Scalar) and item.value is not None:
+            yield item.place, item.text
+
+
+def _keys(node: tree.Node | None) -> frozenset[str]:
+    return frozenset(node.entries) if isinstance(node, tree.Mapping) else frozenset()
+
+
+def _circle(waits: list[set[int]], stuck: set[int]) -> list[int]:
+    """One circle among steps that all wait for another of them, in the order they wait."""
+    way: list[int] = []
+    seen: dict[int, int] = {}
+    number = min(stuck)
+    while number not in seen:
+        seen[number] = len(way)
+        way.append(number)
+        number = min(waits[number] & stuck)
+    return way[seen[number] :]
+
+
+def _unclosed(value: tree.Scalar) -> str:
+    hint = "" if value.quoted else "; if the expression has ` #` or `: ` in it, quote the whole value"
+    return f"the ${{{{ has no }}}}{hint}"

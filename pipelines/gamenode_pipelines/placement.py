@@ -1,0 +1,229 @@
+"""Chooses the nodes of a run, and says of every node why it was chosen or not.
+
+Pure: what is known of the nodes is an argument. Numbers that a node has not reported are not held against it; the agent
+checks them again before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.quantities import format_size
+from gamenode_pipelines.selectors import Selector, parse
+from gamenode_pipelines.states import AdminState, NodeState
+from gamenode_pipelines.wording import listed, nearest, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node as far as placement cares. `None` is a number that is not known; bytes, cores, counts."""
+
+    node_id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    state: NodeState = NodeState.ONLINE
+    admin_state: AdminState = AdminState.ACTIVE
+    tasks_running: int = 0
+    slots: int = 8
+    cpus: float | None = None
+    memory_available: int | None = None
+    disk_free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What a node must have; `None` asks for nothing."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which nodes are wanted: those that match every selector and, where `nodes` names some (by id or name), are named.
+
+    `all` says that "every node" is meant where neither selectors nor nodes narrow it; without it that takes a fleet of
+    one. `count` is how many of them: the best placed; `None` means all.
+    """
+
+    selectors: Sequence[str | Selector] = ()
+    nodes: Sequence[str] = ()
+    all: bool = False
+    count: int | None = None
+    requires: Requires = Requires()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Why a node is, or is not, part of a run."""
+
+    node_id: str
+    name: str
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The nodes of a run, best first where some were left out, else by name; and what was thought of every node."""
+
+    chosen: tuple[Candidate, ...]
+    considered: tuple[Choice, ...]
+
+
+def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
+    """The nodes for a run.
+
+    A node is taken by a selector or by `all` only while it is reachable and active; named, it is also taken while
+    offline (the run waits for it) or cordoned. Raises GameNodeError: INVALID_ARGUMENT where it is not said which nodes
+    are meant, NOT_FOUND where a named node does not exist or no node fits, STATE_CONFLICT where a named node is in a
+    state that takes no work, INSUFFICIENT_RESOURCES, with the figures, where there is not enough.
+    """
+    fleet = sorted(candidates, key=lambda candidate: (candidate.name, candidate.node_id))
+    selectors = [parse(selector) if isinstance(selector, str) else selector for selector in request.selectors]
+    if not request.nodes and not request.all and not any(selectors) and len(fleet) > 1:
+        raise GameNodeError(
+            Code.INVALID_ARGUMENT,
+            f"there are {len(fleet)} nodes and no targets; say which: --node NODE, -l SELECTOR or --all",
+        )
+    if not fleet:
+        raise GameNodeError(Code.NOT_FOUND, "there is no node yet; join one with `gamenode node token`")
+    named = _named(fleet, request.nodes)
+    refusals: dict[str, str] = {}
+    short: dict[str, str] = {}
+    fit: list[Candidate] = []
+    for candidate in fleet:
+        if reason := _outside(candidate, selectors, named) or _closed(candidate, bool(named)):
+            refusals[candidate.node_id] = reason
+        elif reason := _lacking(candidate, request.requires):
+            short[candidate.node_id] = reason
+        else:
+            fit.append(candidate)
+    if named:
+        _check_named([candidate for candidate in fleet if candidate.node_id in named], refusals, short)
+    wanted = request.count
+    if wanted is not None and len(fit) < wanted and (fit or short):
+        _too_few(fleet, len(fit), wanted, refusals, short)
+    if not fit:
+        _nobody(fleet, refusals, short)
+    chosen = fit if wanted is None or wanted >= len(fit) else sorted(fit, key=_rank)[:wanted]
+    return Placement(tuple(chosen), tuple(_choices(fleet, chosen, wanted, refusals | short)))
+
+
+def _named(fleet: Sequence[Candidate], nodes: Sequence[str]) -> frozenset[str]:
+    """The ids of the named nodes; raises NOT_FOUND where there is none of a name."""
+    found: set[str] = set()
+    unknown: list[str] = []
+    for name in nodes:
+        ids = {candidate.node_id for candidate in fleet if name in (candidate.node_id, candidate.name)}
+        found |= ids
+        if not ids:
+            close = nearest(name, [candidate.name for candidate in fleet])
+            unknown.append(shown(name) + (f" (did you mean {close!r}?)" if close else ""))
+    if unknown:
+        raise GameNodeError(Code.NOT_FOUND, f"there is no node {listed(unknown)}")
+    return frozenset(found)
+
+
+def _outside(candidate: Candidate, selectors: Sequence[Selector], named: frozenset[str]) -> str:
+    """Why a node is not meant, or nothing."""
+    if named and candidate.node_id not in named:
+        return "not named"
+    for selector in selectors:
+        for requirement in selector.requirements:
+            if not requirement.matches(candidate.labels):
+                return f"does not match {requirement}"
+    return ""
+
+
+def _closed(candidate: Candidate, named: bool) -> str:
+    """Why a node takes no work now, or nothing."""
+    match candidate.admin_state:
+        case AdminState.DISABLED | AdminState.DRAINING:
+            return str(candidate.admin_state)
+        case AdminState.CORDONED if not named:
+            return "cordoned; name it with --node to use it all the same"
+        case _:
+            pass
+    match candidate.state:
+        case NodeState.ONLINE | NodeState.SUSPECT:
+            return ""
+        case NodeState.OFFLINE | NodeState.NEVER_CONNECTED if named:
+            return ""
+        case _:
+            return str(candidate.state).replace("_", " ")
+
+
+def _lacking(candidate: Candidate, requires: Requires) -> str:
+    """What a node has too little of, with the figures, or nothing."""
+    lacks: list[str] = []
+    if requires.cpus is not None and candidate.cpus is not None and candidate.cpus < requires.cpus:
+        lacks.append(f"needs {requires.cpus:g} cpus, has {candidate.cpus:g}")
+    for what, needed, free in (
+        ("memory", requires.memory, candidate.memory_available),
+        ("disk", requires.disk, candidate.disk_free),
+    ):
+        if needed is not None and free is not None and free < needed:
+            lacks.append(f"needs {format_size(needed)} of {what}, has {format_size(free)} free")
+    return "; ".join(lacks)
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float, float, str, str]:
+    """Best first: certainly there, least busy, most free memory, then by name so that it is always the same."""
+    busy = candidate.tasks_running / max(1, candidate.slots)
+    return (
+        candidate.state is not NodeState.ONLINE,
+        busy,
+        -(candidate.memory_available or 0),
+        candidate.name,
+        candidate.node_id,
+    )
+
+
+def _choices(
+    fleet: Sequence[Candidate], chosen: Sequence[Candidate], wanted: int | None, reasons: dict[str, str]
+) -> Iterable[Choice]:
+    taken = {candidate.node_id for candidate in chosen}
+    for candidate in fleet:
+        if candidate.node_id not in taken:
+            reason = reasons.get(candidate.node_id, f"fits, but {wanted} better placed")
+            yield Choice(candidate.node_id, candidate.name, False, reason)
+        elif candidate.state in (NodeState.OFFLINE, NodeState.NEVER_CONNECTED):
+            yield Choice(candidate.node_id, candidate.name, True, "named; not connected, the run waits for it")
+        else:
+            yield Choice(candidate.node_id, candidate.name, True, "fits")
+
+
+def _check_named(fleet: Sequence[Candidate], refusals: dict[str, str], short: dict[str, str]) -> None:
+    """Refuses a run where any node that was named cannot be part of it."""
+    closed = [f"{c.name}: {refusals[c.node_id]}" for c in fleet if c.node_id in refusals]
+    if closed:
+        raise GameNodeError(Code.STATE_CONFLICT, f"a node that was named cannot take the run: {listed(closed)}")
+    lacking = [f"{c.name} {short[c.node_id]}" for c in fleet if c.node_id in short]
+    if lacking:
+        raise GameNodeError(Code.INSUFFICIENT_RESOURCES, f"not enough resources: {listed(lacking)}", details=short)
+
+
+def _too_few(
+    fleet: Sequence[Candidate], fit: int, wanted: int, refusals: dict[str, str], short: dict[str, str]
+) -> NoReturn:
+    raise GameNodeError(
+        Code.INSUFFICIENT_RESOURCES,
+        f"{wanted} nodes are wanted and {fit} can take the run: {_summary(fleet, refusals | short)}",
+        details=short,
+    )
+
+
+def _nobody(fleet: Sequence[Candidate], refusals: dict[str, str], short: dict[str, str]) -> NoReturn:
+    summary = _summary(fleet, refusals | short)
+    if short:
+        raise GameNodeError(Code.INSUFFICIENT_RESOURCES, f"no node has enough resources: {summary}", details=short)
+    raise GameNodeError(Code.NOT_FOUND, f"no node can take the run: {summary}")
+
+
+def _summary(fleet: Sequence[Candidate], reasons: dict[str, str]) -> str:
+    return listed([f"{c.name} {reasons[c.node_id]}" for c in fleet if c.node_id in reasons], 8)

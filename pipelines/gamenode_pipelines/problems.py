@@ -1,0 +1,217 @@
+"""What is wrong with a document's shape, said to people: where, what, and what to do.
+
+Turns pydantic's errors into problems with a place in the file. Keys that a later version will know are told apart from
+keys that nobody knows: they are never ignored, and never called unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from gamenode_pipelines import yaml_tree as tree
+from gamenode_pipelines.spec import (
+    MAX_STEPS,
+    LimitsSpec,
+    ParamSpec,
+    PipelineSpec,
+    RequiresSpec,
+    RetrySpec,
+    StepSpec,
+    StopSpec,
+    TargetsSpec,
+)
+from gamenode_pipelines.wording import UnknownWord, listed, nearest, shown
+
+STEP_KINDS: Final = (
+    "approve", "artifact.put", "check.http", "check.tcp", "container.exec", "container.job", "container.load",
+    "container.pull", "container.remove", "container.restart", "container.run", "container.stop", "container.wait",
+    "file.fetch", "file.write", "game.gate", "game.query", "game.rcon", "pipeline",
+)  # fmt: skip
+
+_SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
+    (): PipelineSpec,
+    ("params", "*"): ParamSpec,
+    ("targets",): TargetsSpec,
+    ("requires",): RequiresSpec,
+    ("steps", "*"): StepSpec,
+    ("steps", "*", "retry"): RetrySpec,
+    ("steps", "*", "stop"): StopSpec,
+    ("steps", "*", "limits"): LimitsSpec,
+}
+_NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
+    (): {
+        "rollout": "`rollout`; every task of a run starts at once, and the first failure fails the run",
+        "concurrency": "`concurrency`; make sure that runs do not overlap where they must not",
+        "approval": "`approval`; whoever starts the run approves it",
+        "schedule": "`schedule`; start the run from cron with `gamenode pipeline run`",
+        "on": "`on` (triggers); start the run from what you watch with, by `gamenode pipeline run`",
+        "files": "`files`; write them in a step, or put them on the nodes beforehand",
+    },
+    ("params", "*"): {"pattern": "`pattern`; check the value in a step"},
+    ("steps", "*"): {
+        "uses": "`uses`; steps can only `run:` so far",
+        "with": "`with`; it belongs to `uses`, and steps can only `run:` so far",
+        "on_failure": "`on_failure`; use `finally` and look at `task.state` there",
+        "secrets": "`secrets`; read them on the node",
+    },
+    ("steps", "*", "stop"): {"command": "`stop.command`; use `signal`, and trap it in the script"},
+}
+#: What people write from other systems' habit.
+_MEANT: Final[Mapping[str, str]] = {
+    "cmd": "run", "command": "run", "commands": "run", "script": "run", "depends_on": "needs", "dependsOn": "needs",
+    "after": "needs", "when": "if", "cwd": "workdir", "working-directory": "workdir", "working_directory": "workdir",
+    "environment": "env", "variables": "env", "parameters": "params", "inputs": "params", "name": "pipeline",
+    "retries": "retry", "jobs": "steps", "tasks": "steps", "always": "finally",
+    "continue-on-error": "continue_on_error",
+    "ignore_errors": "continue_on_error", "options": "values", "choices": "values", "selector": "select",
+    "cpu": "cpus", "mem": "memory", "delay": "backoff", "tries": "attempts",
+}  # fmt: skip
+
+
+class Report(Protocol):
+    """Is told of one problem after the other."""
+
+    def __call__(self, place: tree.Place, message: str, *, suggestion: str = "", warning: bool = False) -> None:
+        """Takes down a problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where in a document an error is."""
+
+    place: tree.Place
+    node: tree.Node | None
+    what: str
+
+
+def report_shape(error: ValidationError, root: tree.Mapping, report: Report) -> None:
+    """Reports each of pydantic's errors at its place."""
+    for item in error.errors(include_url=False, include_input=False):
+        location: tuple[Any, ...] = item["loc"]
+        match item["type"]:
+            case "extra_forbidden":
+                _report_extra(location, root, report)
+            case "missing":
+                _report_missing(location, root, report)
+            case _:
+                spot = _spot(location, root)
+                message = _message(item, spot.node)
+                cause = item.get("ctx", {}).get("error")
+                suggestion = cause.suggestion if isinstance(cause, UnknownWord) else ""
+                report(
+                    spot.place, message if message.startswith("not yet") else spot.what + message, suggestion=suggestion
+                )
+
+
+def _report_extra(location: tuple[Any, ...], root: tree.Mapping, report: Report) -> None:
+    *owner, key = location
+    pattern = _pattern(owner)
+    spot = _spot(tuple(owner), root)
+    place = spot.node.key_place(key) if isinstance(spot.node, tree.Mapping) else spot.place
+    if later := _NOT_YET.get(pattern, {}).get(key):
+        value = spot.node.get(key) if isinstance(spot.node, tree.Mapping) else None
+        if key == "uses" and isinstance(value, tree.Scalar):
+            if value.text not in STEP_KINDS:
+                close = nearest(value.text, STEP_KINDS)
+                report(value.place, f"there is no step kind {shown(value.text)}", suggestion=close)
+                return
+            later = f"`uses: {value.text}`; steps can only `run:` so far"
+        report(place, f"not yet: {later}")
+        return
+    names = _names(_SHAPES[pattern]) if pattern in _SHAPES else ()
+    meant = _MEANT.get(key, "")
+    suggestion = meant if meant in names else nearest(key, names)
+    message = f"unknown key {shown(key)}{_inside(owner)}"
+    report(place, message if suggestion else f"{message}; there are {listed(names, 20)}", suggestion=suggestion)
+
+
+def _report_missing(location: tuple[Any, ...], root: tree.Mapping, report: Report) -> None:
+    *owner, key = location
+    spot = _spot(tuple(owner), root)
+    if isinstance(spot.node, tree.Mapping) and (spot.node.get(key) or (key == "run" and spot.node.get("uses"))):
+        return  # there, but empty or of another kind: reported as such
+    examples = {"id": "id: build", "run": "run: echo hello", "pipeline": "pipeline: my-pipeline"}
+    example = f", like `{examples[key]}`" if key in examples else ""
+    if key == "steps":
+        example = ": a list of what is done, each with an `id` and a `run`"
+    report(spot.place, f"`{key}` is missing{_inside(owner)}{example}")
+
+
+def _message(item: Mapping[str, Any], node: tree.Node | None) -> str:
+    found = (
+        "a list" if isinstance(node, tree.Sequence) else "a mapping" if isinstance(node, tree.Mapping) else "a value"
+    )
+    match item["type"]:
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"must be a mapping of keys to values, not {found}"
+        case "tuple_type" | "list_type":
+            return f"must be a list (each item begins with `- `), not {found}"
+        case "too_short":
+            return "is empty; a pipeline needs at least one step"
+        case "too_long":
+            return f"has more than {MAX_STEPS} steps; split the pipeline"
+        case _:
+            return str(item["msg"])
+
+
+def _spot(location: tuple[Any, ...], root: tree.Mapping) -> _Spot:
+    """The node a pydantic location means, as far as it exists, and how to call it in a sentence."""
+    node: tree.Node = root
+    place = root.place
+    names: list[str] = []
+    for part in location:
+        if part == "[key]":
+            return _Spot(place, node, "")
+        if isinstance(node, tree.Mapping) and part in node.entries:
+            key, node = node.entries[part]
+            place = key.place if isinstance(node, tree.Mapping | tree.Sequence) else node.place
+            if isinstance(node, tree.Scalar) and not isinstance(location[-1], int) and part == location[-1]:
+                place = node.place
+        elif isinstance(node, tree.Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            place = node.place
+        else:
+            break
+        if isinstance(part, str):
+            names.append(part)
+    last = names[-1] if names else ""
+    return _Spot(place, node, f"`{last}` " if last else "")
+
+
+def _inside(owner: list[Any]) -> str:
+    """Where a key is missing or too much, for a sentence."""
+    match _pattern(owner):
+        case ():
+            return ""
+        case ("steps", "*"):
+            return " in a step"
+        case ("params", "*"):
+            return f" in parameter {shown(str(owner[1]))}"
+        case pattern:
+            return f" in `{pattern[-1]}`"
+
+
+def _pattern(location: tuple[Any, ...] | list[Any]) -> tuple[str, ...]:
+    """A location without what differs from file to file: `finally` is as `steps`."""
+    parts = ["*" if isinstance(part, int) else part for part in location]
+    if parts[:1] == ["finally"]:
+        parts[0] = "steps"
+    if len(parts) > 1 and parts[0] == "params":
+        parts[1] = "*"
+    return tuple(parts)
+
+
+def _names(shape: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in shape.model_fields.items())
+
+
+def key_names() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Every mapping of a file with the keys it may have, for tests and documentation."""
+    for pattern, shape in _SHAPES.items():
+        yield pattern, _names(shape)
