@@ -1,0 +1,153 @@
+"""Why a run does not move: one line for each task that has not ended, saying what it waits for and until when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from gamenode_pipelines.plan import Plan
+from gamenode_pipelines.quantities import format_duration
+from gamenode_pipelines.runs import Run
+from gamenode_pipelines.states import AdminState, NodeState, RunState, StepState, TaskState
+from gamenode_pipelines.task_state import Step, Task
+from gamenode_server.controller.deadlines import gives_up_at
+from gamenode_server.controller.slots import slots_of
+from gamenode_server.records import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one task is where it is."""
+
+    task_id: str
+    node: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run's tasks may be waiting for: their nodes, and how many of each node's slots are taken."""
+
+    nodes: Mapping[str, Node]
+    taken: Mapping[str, int]
+    grace: float
+    now: float
+
+
+def explain_run(run: Run, tasks: Sequence[Task], plan: Plan, world: World) -> tuple[str, tuple[Explanation, ...]]:
+    """One line for the run, and one for each of its tasks that can be explained."""
+    lines = tuple(
+        Explanation(task.id, task.node.name, _task(run, task, plan, world)) for task in tasks if not task.state.ended
+    )
+    return _summary(run, lines, world.now), lines
+
+
+def _summary(run: Run, lines: Sequence[Explanation], now: float) -> str:
+    ended = run.total - len(lines)
+    match run.state:
+        case RunState.SUCCEEDED:
+            return f"it succeeded {_ago(now, run.finished_at)}"
+        case RunState.FAILED | RunState.CANCELLED:
+            why = f": {run.error.message}" if run.error is not None else ""
+            return (
+                f"it {'failed' if run.state is RunState.FAILED else 'was cancelled'} {_ago(now, run.finished_at)}{why}"
+            )
+        case RunState.NEEDS_ATTENTION:
+            return (
+                f"nothing in it can move without a person: {len(lines)} task(s) wait, {ended} of {run.total} have ended"
+            )
+        case RunState.CANCELLING:
+            by = run.cancel.by if run.cancel is not None else "somebody"
+            return f"{by} cancelled it; {len(lines)} of {run.total} task(s) have not ended"
+        case RunState.PENDING:
+            return "it is being made" if len(lines) < run.total else "no task of it has started"
+        case RunState.PAUSED:
+            return "it is paused: no further task starts"
+        case RunState.WAITING:
+            return "it waits for an approval"
+        case RunState.RUNNING:
+            return f"{ended} of {run.total} task(s) have ended"
+        case _:
+            assert_never(run.state)
+
+
+def _task(run: Run, task: Task, plan: Plan, world: World) -> str:
+    match task.state:
+        case TaskState.PENDING:
+            text = _pending(run, task, world)
+        case TaskState.DISPATCHED:
+            text = (
+                "taken by its agent, about to begin"
+                if task.accepted
+                else "sent to its agent, which has not taken it yet"
+            )
+        case TaskState.RUNNING | TaskState.WAITING:
+            text = _steps(task, plan, world.now)
+        case TaskState.CANCELLING:
+            text = f"being ended: {_steps(task, plan, world.now)}"
+        case TaskState.LOST:
+            text = "it may have run; it is given out again as soon as its node is there"
+        case TaskState.NEEDS_ATTENTION:
+            why = task.error.message if task.error is not None else "whether it ran is not known"
+            text = f"{why}; say what became of it: gamenode run resolve {run.id} --node {task.node.name} --as …"
+        case TaskState.SUCCEEDED | TaskState.FAILED | TaskState.CANCELLED | TaskState.SKIPPED:
+            return str(task.state)
+        case _:
+            assert_never(task.state)
+    return text + _node(task, plan, world)
+
+
+def _pending(run: Run, task: Task, world: World) -> str:
+    if task.position >= run.started:
+        return f"its turn has not come: at most {run.max_parallel} task(s) of this run at once"
+    node = world.nodes.get(task.node.id)
+    if node is None or node.state is not NodeState.ONLINE:
+        return "it is given out as soon as its node is online"
+    if node.admin_state in (AdminState.DISABLED, AdminState.DRAINING):
+        return f"its node is {node.admin_state}"
+    slots, taken = slots_of(node), world.taken.get(node.id, 0)
+    if taken >= slots:
+        return f"it waits for a slot of its node: {taken} of {slots} are taken"
+    return "it is about to be given out"
+
+
+def _steps(task: Task, plan: Plan, now: float) -> str:
+    parts = [_step(step, plan, now) for step in task.steps.values()]
+    active = [part for part in parts if part]
+    return "; ".join(active) if active else "between two steps"
+
+
+def _step(step: Step, plan: Plan, now: float) -> str:
+    if step.state is StepState.RUNNING:
+        limit = plan.step(step.id).timeout
+        until = f" of {format_duration(limit)}" if limit else ""
+        return f"step {step.id} runs for {_span(now - step.started_at)}{until}, attempt {step.attempt}"
+    if step.state is StepState.WAITING:
+        return f"step {step.id} is tried again in {_span(step.retry_at - now)}"
+    return ""
+
+
+def _node(task: Task, plan: Plan, world: World) -> str:
+    node = world.nodes.get(task.node.id)
+    if node is None:
+        return "; its node is not part of the fleet any more"
+    if node.state is NodeState.ONLINE:
+        return ""
+    text = f"; node {node.name} is {node.state}"
+    if node.last_seen:
+        text += f", last seen {_ago(world.now, node.last_seen)}"
+    due = gives_up_at(task, plan, node, grace=world.grace)
+    return text if due is None else f"{text}; waited for until {_in(world.now, due)}"
+
+
+def _ago(now: float, at: float) -> str:
+    return f"{_span(now - at)} ago"
+
+
+def _in(now: float, at: float) -> str:
+    return f"{_span(at - now)} from now" if at > now else "now"
+
+
+def _span(seconds: float) -> str:
+    return format_duration(max(0, round(seconds)))

@@ -1,0 +1,294 @@
+"""What one operation moves: tasks and runs stepped through the pure core, and what follows from each step.
+
+Owns the way from an event to everything it causes inside the same transaction: run counters, the next task of a run,
+the next task of a node whose slot became free. Everything is written once, at the end, by `finish`.
+Knows nothing of sessions: what has to be sent is an effect.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+from gamenode_pipelines import runs, tasks
+from gamenode_pipelines.effects import (
+    CancelTasks,
+    FinishRun,
+    Ignored,
+    Reassign,
+    RunEffect,
+    SkipPendingTasks,
+    StartTasks,
+)
+from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.events import CancelRequested, TaskAssigned, TaskEvent, TaskLost, TaskRefused, TaskSkipped
+from gamenode_pipelines.plan import Plan
+from gamenode_pipelines.runs import Run, RunEvent, TaskChanged
+from gamenode_pipelines.states import NodeState, TaskState
+from gamenode_pipelines.task_state import Task, on_node
+from gamenode_server.controller import naming
+from gamenode_server.controller.effects import ContinueRun, SendAssign, SendCancel, ServerEffect
+from gamenode_server.controller.plans import Plans
+from gamenode_server.controller.slots import can_take_work, facts_for, holds_slot, slots_of
+from gamenode_server.records import NewEvent
+from gamenode_server.store.tx import Tx
+
+#: How many tasks one transaction makes, gives out or ends; the rest goes on in the next one (`ContinueRun`).
+CHUNK = 500
+
+
+class Moves:
+    """The tasks and runs one operation has touched, as they stand now, and what else has to happen."""
+
+    def __init__(self, tx: Tx, plans: Plans, *, actor: str = "") -> None:
+        self._tx = tx
+        self._plans = plans
+        self._actor = actor
+        self._tasks: dict[str, Task] = {}
+        self._runs: dict[str, Run] = {}
+        self._events: list[NewEvent] = []
+        self._effects: list[ServerEffect] = []
+        self._todo: deque[tuple[str, RunEffect]] = deque()
+        self._nodes: dict[str, None] = {}
+        self._unfinished: dict[str, None] = {}
+        self._budget = CHUNK
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def task(self, task_id: str) -> Task | None:
+        """A task as this operation has left it."""
+        return self._tasks.get(task_id) or self._tx.task(task_id)
+
+    def run(self, run_id: str) -> Run:
+        """A run as this operation has left it; raises DATA_LOSS where a task has none."""
+        run = self._runs.get(run_id) or self._tx.run(run_id)
+        if run is None:
+            raise GameNodeError(Code.DATA_LOSS, f"the store has no run {run_id}")
+        return run
+
+    def plan(self, run: Run) -> Plan:
+        """What the run's tasks execute."""
+        return self._plans.plan(run.bundle_digest, self._tx.bundle)
+
+    def live_tasks_of(self, run_id: str) -> list[Task]:
+        """The run's tasks that have not ended, by position."""
+        mine = self._tasks
+        return [task for task in (mine.get(t.id, t) for t in self._tx.live_tasks_of(run_id)) if not task.state.ended]
+
+    def live_tasks_on(self, node_id: str) -> list[Task]:
+        """The node's tasks that have not ended, oldest first."""
+        mine = self._tasks
+        return [task for task in (mine.get(t.id, t) for t in self._tx.live_tasks_on(node_id)) if not task.state.ended]
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def emit(self, event: NewEvent) -> None:
+        """Stores an event, in order with those of the moves."""
+        self._events.append(event)
+
+    def effect(self, effect: ServerEffect) -> None:
+        """Hands out an effect, in order with those of the moves."""
+        self._effects.append(effect)
+
+    def add_tasks(self, run: Run, new: Sequence[Task]) -> None:
+        """Stores new tasks of a run; they can be moved right away."""
+        if self._tx.run(run.id) is None:
+            self._events.extend(naming.run_changed(None, run, actor=self._actor))
+            self._tx.put_run(run)
+        put = self._tx.put_task
+        for task in new:
+            put(task)
+
+    def shrink(self, run_id: str, *, total: int) -> None:
+        """Changes the size of a run that has not begun."""
+        self._runs[run_id] = replace(self.run(run_id), total=total)
+
+    def fold(self, event: TaskEvent, *, time: float = 0.0) -> Task:
+        """Steps a task and notes everything that follows from it. Raises IllegalTransition, changing nothing."""
+        old = self.task(event.task_id)
+        if old is None:
+            raise GameNodeError(Code.NOT_FOUND, f"no task {event.task_id}")
+        new, effects = tasks.step(old, self.plan(self.run(old.run_id)), event)
+        ignored: Ignored | None = None
+        for effect in effects:
+            if isinstance(effect, Ignored):
+                ignored = effect
+            elif isinstance(effect, Reassign):
+                self.fill(new.node.id)
+        cause = naming.cause(new, event, ignored, actor=self._actor, time=time)
+        self._events.append(cause)
+        if new is not old:
+            self._changed(old, new)
+        return new
+
+    def _changed(self, old: Task, new: Task) -> None:
+        self._tasks[new.id] = new
+        self._events.extend(naming.consequences(old, new, actor=self._actor))
+        if old.state is not new.state:
+            if holds_slot(old) and not holds_slot(new):
+                self.fill(new.node.id)
+            self.run_event(new.run_id, TaskChanged(old.state, new.state))
+
+    def run_event(self, run_id: str, event: RunEvent) -> Run:
+        """Steps a run and notes what it wants done."""
+        old = self.run(run_id)
+        new, effects = runs.step(old, event, self._tx.now)
+        if new is not old:
+            self._runs[run_id] = new
+            self._events.extend(naming.run_changed(old, new, actor=self._actor))
+        for effect in effects:
+            self._todo.append((run_id, effect))
+        return new
+
+    def fill(self, node_id: str) -> None:
+        """The node may have a free slot and something to put into it."""
+        self._nodes[node_id] = None
+
+    def refuse(self, task: Task, error: Error) -> Task:
+        """Ends a task that waits to be given to its node and never will be: assigned, and refused for this reason."""
+        new = self._assign(task)
+        return self.fold(TaskEvent(new.id, new.fence, self._tx.now, TaskRefused(error)))
+
+    def lose(self, task: Task, reason: str, *, gone: bool) -> Task:
+        """Gives up waiting for what an agent says of a task; with `gone` it never will."""
+        return self.fold(TaskEvent(task.id, task.fence, self._tx.now, TaskLost(reason, gone)))
+
+    def settle(self, run_id: str) -> None:
+        """Does what a run still wants done with its tasks, derived from how it stands."""
+        run = self.run(run_id)
+        if run.state.ended:
+            return
+        if run.cancel is not None:
+            self._todo.append((run_id, CancelTasks()))
+        elif runs.stops_starting(run):
+            self._todo.append((run_id, SkipPendingTasks()))
+        else:
+            for task in self.live_tasks_of(run_id):
+                if task.position >= run.started:
+                    break
+                if task.state is TaskState.PENDING:
+                    self.fill(task.node.id)
+
+    def finish(self) -> None:
+        """Carries out everything noted, and whatever that leads to; then writes all of it."""
+        while self._todo or self._nodes:
+            if self._todo:
+                self._carry_out(*self._todo.popleft())
+            else:
+                node_id = next(iter(self._nodes))
+                del self._nodes[node_id]
+                self._fill(node_id)
+        put_task, put_run, effect = self._tx.put_task, self._tx.put_run, self._tx.effect
+        for task in self._tasks.values():
+            put_task(task)
+        for run in self._runs.values():
+            put_run(run)
+        if self._events:
+            self._tx.emit(self._events)
+        for item in self._effects:
+            effect(item)
+        for run_id in self._unfinished:
+            effect(ContinueRun(run_id))
+
+    # -- carrying out ----------------------------------------------------------------------------------------------
+
+    def _carry_out(self, run_id: str, effect: RunEffect) -> None:
+        match effect:
+            case StartTasks(count=count):
+                self._start(run_id, count)
+            case CancelTasks():
+                self._cancel(run_id)
+            case SkipPendingTasks():
+                self._skip(run_id)
+            case FinishRun() | Ignored():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _start(self, run_id: str, count: int) -> None:
+        last = self.run(run_id).started
+        for task in self.live_tasks_of(run_id):
+            if task.position >= last:
+                break
+            if task.position >= last - count and task.state is TaskState.PENDING:
+                self.fill(task.node.id)
+
+    def _cancel(self, run_id: str) -> None:
+        cancel = self.run(run_id).cancel
+        if cancel is None:
+            return
+        with_agents: list[Task] = []
+        for task in self._within_budget(run_id, self.live_tasks_of(run_id)):
+            if on_node(task):  # only the agent may say what becomes of it
+                with_agents.append(task)
+                continue
+            self._budget -= 1
+            self.fold(TaskEvent(task.id, task.fence, self._tx.now, CancelRequested(cancel)))
+        if run_id not in self._unfinished:
+            for task in with_agents:
+                if task.cancel is None or (cancel.force and not task.cancel.force):
+                    self._effects.append(SendCancel(task.node.id, task.id, task.fence, cancel))
+
+    def _skip(self, run_id: str) -> None:
+        failed = self.run(run_id).counts.get(TaskState.FAILED, 0)
+        for task in self._within_budget(run_id, self.live_tasks_of(run_id)):
+            if task.state is TaskState.PENDING:
+                self._budget -= 1
+                skip = TaskSkipped(f"the run stopped starting tasks after {failed} failure(s)")
+                self.fold(TaskEvent(task.id, task.fence, self._tx.now, skip))
+
+    def _within_budget(self, run_id: str, work: Iterable[Task]) -> Iterable[Task]:
+        for task in work:
+            if self._budget <= 0:
+                self._unfinished[run_id] = None
+                return
+            yield task
+
+    def _fill(self, node_id: str) -> None:
+        node = self._tx.node(node_id)
+        if node is None or node.state is NodeState.REVOKED:
+            self._refuse_all(node_id)
+            return
+        if not can_take_work(node):
+            return
+        live = self.live_tasks_on(node_id)
+        free = slots_of(node) - sum(map(holds_slot, live))
+        for task in live:
+            if free <= 0:
+                return
+            if not self._may_start(task):
+                continue
+            if self._budget <= 0:
+                self._unfinished[task.run_id] = None
+                return
+            self._budget -= 1
+            free -= 1
+            run = self.run(task.run_id)
+            if task.fence == 0:
+                self._tasks[task.id] = facts_for(task, node)
+            new = self._assign(task)
+            self._effects.append(SendAssign(new, run.bundle_digest))
+
+    def _assign(self, task: Task) -> Task:
+        return self.fold(TaskEvent(task.id, task.fence + 1, self._tx.now, TaskAssigned()))
+
+    def _refuse_all(self, node_id: str) -> None:
+        error = Error(Code.REVOKED, "its node is not part of the fleet any more")
+        for task in self.live_tasks_on(node_id):
+            if self._may_start(task):
+                if self._budget <= 0:
+                    self._unfinished[task.run_id] = None
+                    return
+                self._budget -= 1
+                self.refuse(task, error)
+
+    def _may_start(self, task: Task) -> bool:
+        if task.state is TaskState.LOST:
+            # While its node may still tell of the earlier assignment, there is no second one.
+            return task.lost_from is None and self.run(task.run_id).cancel is None
+        if task.state is not TaskState.PENDING:
+            return False
+        run = self.run(task.run_id)
+        return task.position < run.started and run.cancel is None

@@ -1,0 +1,87 @@
+"""Storing pipelines: what operators apply, and what comes with the program."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gamenode_server.records import NewAudit, NewEvent, PipelineVersion
+from gamenode_server.store.tx import Tx
+
+Result = Literal["created", "updated", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One pipeline that was found good."""
+
+    name: str
+    text: str
+    description: str
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPipeline:
+    """What became of one: the version in force, and whether that is new."""
+
+    stored: PipelineVersion
+    result: Result
+
+
+def apply_pipelines(
+    sources: Sequence[Source], *, by: str, audit: NewAudit, dry_run: bool = False
+) -> Callable[[Tx], tuple[AppliedPipeline, ...]]:
+    """Stores every pipeline whose text is new as its next version. With `dry_run` only says what would happen."""
+
+    def op(tx: Tx) -> tuple[AppliedPipeline, ...]:
+        applied = tuple(_apply(tx, source, by=by, shipped=False, dry_run=dry_run) for source in sources)
+        tx.audit(audit)
+        return applied
+
+    return op
+
+
+def sync_library(sources: Sequence[Source]) -> Callable[[Tx], tuple[AppliedPipeline, ...]]:
+    """Stores the program's own pipelines where they are new or newer. One that an operator changed is left alone."""
+
+    def op(tx: Tx) -> tuple[AppliedPipeline, ...]:
+        applied = []
+        for source in sources:
+            newest = tx.pipeline(source.name)
+            if newest is not None and not newest.shipped:
+                applied.append(AppliedPipeline(newest, "unchanged"))
+            else:
+                applied.append(_apply(tx, source, by="gamenode", shipped=True, dry_run=False))
+        return tuple(applied)
+
+    return op
+
+
+def _apply(tx: Tx, source: Source, *, by: str, shipped: bool, dry_run: bool) -> AppliedPipeline:
+    newest = tx.pipeline(source.name)
+    digest = source.sha256
+    if newest is not None and newest.sha256 == digest:
+        return AppliedPipeline(newest, "unchanged")
+    version = PipelineVersion(
+        name=source.name,
+        version=1 if newest is None else newest.version + 1,
+        text=source.text,
+        description=source.description,
+        sha256=digest,
+        created_at=tx.now,
+        created_by=by,
+        shipped=shipped,
+    )
+    result: Result = "created" if newest is None else "updated"
+    if not dry_run:
+        tx.put_pipeline(version)
+        data = {"name": version.name, "version": str(version.version)}
+        tx.emit([NewEvent(type=f"pipeline.{result}", actor=by, data=data)])
+    return AppliedPipeline(version, result)

@@ -1,0 +1,75 @@
+"""What needs a person, oldest first, each with a command that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gamenode_pipelines.quantities import format_duration
+from gamenode_pipelines.runs import Run
+from gamenode_pipelines.states import NodeState, RunState
+from gamenode_server.records import Node
+
+#: Seconds of difference between two clocks that somebody should know of.
+MAX_SKEW = 60.0
+#: A certificate that should have been renewed by now.
+CERTIFICATE_WARNING = 3 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One thing that does not get better by itself."""
+
+    since: float
+    kind: str
+    id: str
+    name: str
+    text: str
+    hint: str
+
+
+def attention(
+    *, runs: Iterable[Run], nodes: Iterable[Node], skews: Mapping[str, float], now: float, wall: float, storage: str
+) -> list[Attention]:
+    """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates."""
+    found = [item for run in runs if (item := _run(run)) is not None]
+    for node in nodes:
+        found.extend(_node(node, skews.get(node.id, 0.0), now, wall))
+    if storage != "ok":
+        text = (
+            "the server's disk is full: nothing new is accepted"
+            if storage == "storage_full"
+            else f"the store is {storage}"
+        )
+        found.append(Attention(now, "server", "", "server", text, "free some space; it goes on by itself"))
+    return sorted(found, key=lambda item: item.since)
+
+
+def _run(run: Run) -> Attention | None:
+    match run.state:
+        case RunState.NEEDS_ATTENTION:
+            text = f"run of {run.pipeline} cannot move without a person"
+            return Attention(
+                run.started_at or run.created_at, "run", run.id, run.pipeline, text, f"gamenode run explain {run.id}"
+            )
+        case RunState.WAITING:
+            text = f"run of {run.pipeline} waits for an approval"
+            return Attention(run.created_at, "run", run.id, run.pipeline, text, f"gamenode run show {run.id}")
+        case _:
+            return None
+
+
+def _node(node: Node, skew: float, now: float, wall: float) -> Iterable[Attention]:
+    show = f"gamenode node show {node.name}"
+    if node.state in (NodeState.OFFLINE, NodeState.SUSPECT, NodeState.QUARANTINED):
+        silent = format_duration(max(0, round(now - node.last_seen)))
+        text = f"node {node.name} is {node.state}, last seen {silent} ago"
+        yield Attention(node.last_seen, "node", node.id, node.name, text, show)
+    if abs(skew) > MAX_SKEW:
+        text = (
+            f"the clock of node {node.name} is {format_duration(abs(round(skew)))} {'ahead' if skew > 0 else 'behind'}"
+        )
+        yield Attention(now, "node", node.id, node.name, text, "set its clock; nothing else depends on it")
+    if node.state is NodeState.ONLINE and 0 < node.certificate_not_after - wall < CERTIFICATE_WARNING:
+        left = format_duration(round(node.certificate_not_after - wall))
+        yield Attention(now, "node", node.id, node.name, f"the certificate of node {node.name} ends in {left}", show)
