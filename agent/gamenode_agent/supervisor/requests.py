@@ -58,10 +58,10 @@ class SpawnRequest:
     """One attempt to start.
 
     `directory` is the attempt's own and absolute, and is made if it is not there: the supervisor writes `log`,
-    `log.idx` (once there is output) and `state.jsonl` there. `env` is everything the process gets besides PATH, HOME and their like and its marks (`GAMENODE_TASK_ID`,
-    `_FENCE`, `_STEP_ID`, `_ATTEMPT`). `cwd` defaults to `directory`; `timeout` is in seconds, 0 for none. Of more
-    output than `log_limit` bytes head and tail are kept (0: 64 MiB). `masks` are byte strings that never reach the
-    log. Nothing of the request is written to disk.
+    `log.idx` (once there is output) and `state.jsonl` there. `env` is everything the process gets besides PATH, HOME
+    and their like and its marks (`GAMENODE_TASK_ID`, `_FENCE`, `_STEP_ID`, `_ATTEMPT`). `cwd` defaults to
+    `directory`; `timeout` is in seconds, 0 for none. Of more output than `log_limit` bytes head and tail are kept (0:
+    64 MiB). `masks` are byte strings that never reach the log. Nothing of the request is written to disk.
     """
 
     key: Key
