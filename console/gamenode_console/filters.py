@@ -101,8 +101,8 @@ def _texts(value: Any) -> Iterator[str]:
     """Every scalar of a document, and `key=value` of its labels."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if isinstance(inner, str):
-                yield f"{key}={inner}"
+            if key == "labels" and isinstance(inner, Mapping):
+                yield from (f"{name}={text}" for name, text in inner.items())
             else:
                 yield from _texts(inner)
     elif isinstance(value, list | tuple):

@@ -179,6 +179,10 @@ def lines(
         sizes[i] = max(sizes[i], size)
     if width is not None:
         _fit(sizes, width - len(GAP) * (len(columns) - 1))
+        while len(sizes) > 1 and sum(sizes) + len(GAP) * (len(sizes) - 1) > width:
+            sizes.pop()  # what does not fit at all is for a wider terminal, `-o wide` or `--columns`
+        columns = columns[: len(sizes)]
+        rows = [row[: len(sizes)] for row in rows]
     out = []
     if headers:
         titles = [_pad(c.title, sizes[i], right=c.right) for i, c in enumerate(columns)]
