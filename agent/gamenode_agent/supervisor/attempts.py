@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from gamenode_agent.supervisor import processes, protocol, records, starting
-from gamenode_agent.supervisor.cgroups import Group, Groups
+from gamenode_agent.supervisor.cgroups import Group, Groups, group_name
 from gamenode_agent.supervisor.children import Children
 from gamenode_agent.supervisor.loop import Loop, Timer, boottime
 from gamenode_agent.supervisor.orders import Order
@@ -26,6 +26,9 @@ from gamenode_agent.supervisor.protocol import Json
 
 #: Seconds between two looks at a tree that was killed and is not gone, and at one whose limits nothing else keeps.
 _LOOK_AGAIN = 0.1
+
+
+_NAMES = {s.value: s.name for s in signal.Signals}
 
 
 class Host(Protocol):
@@ -164,7 +167,7 @@ class Attempt:
         marks = dict(zip(protocol.MARKS, order.key.split("/"), strict=True))
         env = starting.environment(order.env, marks, who)
         if order.limits.before_exec:
-            self.group = host.groups.create(self.key.replace("/", "."), order.limits)
+            self.group = host.groups.create(group_name(self.key), order.limits)
         try:
             fds = (host.devnull, *self._pipes.open())
             before = boottime()
@@ -351,7 +354,7 @@ class Attempt:
             value = str(limits.file_size)
             return code, protocol.error(protocol.RESOURCE_LIMIT, message, limit="file_size", value=value)
         if number:
-            name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
+            name = _NAMES.get(number, str(number))
             return code, protocol.error(protocol.EXIT_NONZERO, f"ended by signal {name}", signal=name)
         return code, None
 

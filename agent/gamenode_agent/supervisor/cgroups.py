@@ -7,12 +7,12 @@ controller keeps is kept by polling (see `attempts`) or by affinity; `capabiliti
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gamenode_agent.supervisor.protocol import Json
 
 CONTROLLERS = ("memory", "pids", "cpu")
 _PERIOD = 100_000  # microseconds
-_PARENT = "gamenode"
 
 
 class Limits:
@@ -42,6 +42,11 @@ class Limits:
     def before_exec(self) -> bool:
         """Whether something must hold before the program begins."""
         return bool(self.cpus or self.memory or self.pids or self.file_size or self.open_files)
+
+
+def group_name(key: str) -> str:
+    """The name of an attempt's group."""
+    return key.replace("/", ".")
 
 
 class Group:
@@ -103,9 +108,13 @@ class Group:
 
 
 class Groups:
-    """Makes the groups. What this host offers is found out when it is first asked for."""
+    """Makes the groups, all below one called `name`, which is this supervisor's alone.
 
-    def __init__(self, root: str = "/sys/fs/cgroup") -> None:
+    What this host offers is found out when it is first asked for.
+    """
+
+    def __init__(self, name: str, root: str = "/sys/fs/cgroup") -> None:
+        self._name = name
         self._root = root
         self._bases: dict[str, str] | None = None
         self._version = 0
@@ -133,13 +142,24 @@ class Groups:
             raise
         return group
 
+    def members(self, name: str) -> set[int]:
+        """The processes in a group of this name, which an earlier supervisor may have made."""
+        group = Group({controller: f"{base}/{name}" for controller, base in self._found().items()}, self._version)
+        return group.pids()
+
+    def clean(self) -> None:
+        """Removes the groups that an earlier supervisor left and nothing is in any more."""
+        for base in set(self._found().values()):
+            for entry in os.scandir(base):
+                if entry.is_dir():
+                    with suppress(OSError):
+                        os.rmdir(entry.path)
+
     def close(self) -> None:
-        """Removes what was made above the groups."""
+        """Removes what was made for all groups together, if nothing is left in it."""
         for base in set((self._bases or {}).values()):
-            try:
+            with suppress(OSError):
                 os.rmdir(base)
-            except OSError:
-                continue  # another supervisor's groups are in it
         self._bases = None
 
     def _limit(self, controller: str, folder: str, limits: Limits) -> None:
@@ -177,7 +197,7 @@ class Groups:
                     if os.path.isdir(mount):
                         # In a container the path is the host's, and the mount shows only what is below it.
                         own = mount + path if os.path.isdir(mount + path) else mount
-                        base = _make(f"{own.rstrip('/')}/{_PARENT}")
+                        base = _make(f"{own.rstrip('/')}/{self._name}")
                         if base:
                             bases[controller] = base
                         break
@@ -195,7 +215,7 @@ class Groups:
             offered = set(_read(f"{parent}/cgroup.controllers").split()) & set(CONTROLLERS)
             if not offered or not _give(parent, offered):
                 continue
-            base = _make(f"{parent}/{_PARENT}")
+            base = _make(f"{parent}/{self._name}")
             if base and _give(base, offered):
                 self._version = 2
                 return dict.fromkeys(sorted(offered), base)

@@ -85,7 +85,11 @@ def start(data_dir: Path, timeout: float) -> None:
         os.close(writable)
         writable = -1
         answer = _read_line(readable, timeout)
-        launcher.wait()
+        try:
+            launcher.wait(1.0)  # it ends before it imports anything
+        except subprocess.TimeoutExpired:
+            launcher.kill()
+            launcher.wait()
     except OSError as problem:
         raise GameNodeError(Code.ENGINE_UNAVAILABLE, f"the supervisor cannot be started: {problem}") from problem
     finally:

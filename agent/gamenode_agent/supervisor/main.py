@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import zlib
 from contextlib import suppress
 
 from gamenode_agent.supervisor import records
@@ -38,8 +39,10 @@ def main(socket_path: str, lock_path: str) -> None:
     except OSError as problem:
         _say(f"failed {problem}")
         return
+    # Control groups have one name space for the whole host; the lock makes this part of it ours.
+    name = f"gamenode-{zlib.crc32(os.fsencode(lock_path)):08x}"
     loop = Loop()
-    service = Service(loop, listener, boot_id=records.boot_id(), origin=wall_clock() - boottime())
+    service = Service(loop, listener, boot_id=records.boot_id(), origin=wall_clock() - boottime(), name=name)
     _watch_signals(loop, service)
     _say(f"ready {os.getpid()}")
     loop.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from gamenode_agent.supervisor.protocol import Json
 from gamenode_proto.logfile import INDEX_SUFFIX, Digest, LogReader, LogWriter
@@ -48,7 +49,19 @@ class NoDigest:
 class Output:
     """The log of one attempt. Files are made with the first byte, so that a silent attempt makes none."""
 
-    __slots__ = ("_dropped", "_failed", "_head", "_log", "_path", "_segment", "_segments", "_tail", "_taken", "total")
+    __slots__ = (
+        "_dropped",
+        "_failed",
+        "_head",
+        "_log",
+        "_path",
+        "_segment",
+        "_segments",
+        "_tail",
+        "_taken",
+        "_unwritten",
+        "total",
+    )
 
     def __init__(self, path: str, limit: int) -> None:
         self._path = path
@@ -62,6 +75,7 @@ class Output:
         self._taken = 0
         self._dropped = 0
         self._failed = 0
+        self._unwritten: list[list[object]] = []
 
     @property
     def size(self) -> int:
@@ -116,7 +130,8 @@ class Output:
 
     def summary(self) -> Json:
         """What the log contains, for the report."""
-        return summary(self._log)
+        found = summary(self._log)
+        return {**found, "holes": [*found["holes"], *self._unwritten]}
 
     def close(self) -> None:
         """Closes the files."""
@@ -159,10 +174,10 @@ class Output:
                 self._open().hole(length, reason, time)
             except OSError:
                 # Not even 32 bytes: the report names the hole, the file cannot.
-                return
+                self._unwritten.append([self.size, length, reason])
 
 
-def summary(log: LogWriter | None) -> Json:
+def summary(log: LogWriter | None) -> dict[str, Any]:
     """What a log contains: lines, bytes, hash, holes."""
     if log is None:
         return {"lines": 0, "bytes": 0, "sha256": _sha256().hexdigest(), "holes": []}

@@ -1,7 +1,8 @@
 """After a supervisor died: what became of the attempts it had, as far as their files and /proc can tell.
 
 What it left running is ended, for nobody could say any more how it ends: by its pid and the moment it was started, by
-the marks in its environment, and with everything below it. Only then is the attempt reported, as `unknown`.
+the marks in its environment, by its control group, and with everything below it. Only then is the attempt reported, as
+`unknown`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 
 from gamenode_agent.supervisor import output, processes, protocol, records
+from gamenode_agent.supervisor.cgroups import Groups, group_name
 from gamenode_agent.supervisor.loop import boottime
 from gamenode_agent.supervisor.protocol import Json
 
@@ -29,7 +31,7 @@ class Lost:
         self.boot_id = boot_id
 
 
-def recover(lost: list[Lost], *, boot_id: str, now: Callable[[], float]) -> dict[str, Json]:
+def recover(lost: list[Lost], *, boot_id: str, now: Callable[[], float], groups: Groups) -> dict[str, Json]:
     """A report for each. Blocks while processes end, at most some seconds."""
     reports: dict[str, Json] = {}
     open_: dict[str, tuple[Lost, records.State]] = {}
@@ -46,7 +48,7 @@ def recover(lost: list[Lost], *, boot_id: str, now: Callable[[], float]) -> dict
     here = {
         key: state for key, (_, state) in open_.items() if (state.evidence or {}).get("boot_id", boot_id) == boot_id
     }
-    left = end_trees(here) if here else set()
+    left = end_trees(here, groups) if here else set()
     for key, (attempt, state) in open_.items():
         report = _report(attempt, state, may_have_started=True)
         if key in left:
@@ -64,12 +66,14 @@ def recover(lost: list[Lost], *, boot_id: str, now: Callable[[], float]) -> dict
     return reports
 
 
-def end_trees(states: dict[str, records.State]) -> set[str]:
+def end_trees(states: dict[str, records.State], groups: Groups) -> set[str]:
     """Kills every process of these attempts; returns the keys of those that would not go."""
     deadline = boottime() + _PATIENCE
     while True:
-        found = _find(states)
+        found = _find(states, groups)
         victims = [process for tree in found.values() for process in tree]
+        if not victims:
+            groups.clean()
         if not victims or boottime() > deadline:
             return {key for key, tree in found.items() if tree}
         for process in victims:
@@ -80,9 +84,9 @@ def end_trees(states: dict[str, records.State]) -> set[str]:
         processes.wait_gone(victims, 1.0)
 
 
-def _find(states: dict[str, records.State]) -> dict[str, list[processes.Process]]:
+def _find(states: dict[str, records.State], groups: Groups) -> dict[str, list[processes.Process]]:
     snapshot = processes.everything()
-    roots: dict[str, list[int]] = {key: [] for key in states}
+    roots: dict[str, list[int]] = {key: [*groups.members(group_name(key))] for key in states}
     sessions: dict[int, str] = {}
     for key, state in states.items():
         main = _main(state, snapshot)

@@ -50,10 +50,10 @@ class Refused(Exception):
 class Service:
     """The host of all attempts."""
 
-    def __init__(self, loop: Loop, listener: socket.socket, *, boot_id: str, origin: float) -> None:
+    def __init__(self, loop: Loop, listener: socket.socket, *, boot_id: str, origin: float, name: str) -> None:
         self.loop = loop
         self.boot_id = boot_id
-        self.groups = Groups()
+        self.groups = Groups(name)
         self.devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._origin = origin
         self._listener = listener
@@ -176,7 +176,7 @@ class Service:
 
     def _recovered(self, lost: list[recovery.Lost]) -> list[Json]:
         unknown = [attempt for attempt in lost if self._report_of(attempt.key) is None]
-        reports = recovery.recover(unknown, boot_id=self.boot_id, now=self.now)
+        reports = recovery.recover(unknown, boot_id=self.boot_id, now=self.now, groups=self.groups)
         for key, report in reports.items():
             # "Never started" is no end: it may be started now.
             if report["phase"] != protocol.RUNNING and report["may_have_started"]:

@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from gamenode_agent.supervisor import cgroups
 from gamenode_agent.supervisor.client import AttemptReport
 from gamenode_pipelines.errors import Code
 from gamenode_pipelines.plan import Limits
-from support.supervised import Supervised, supervised
+from support.supervised import Supervised, alive, supervised
 
 MIB = 1 << 20
 EATER = f"{sys.executable} -c 'import time; a = bytearray(1 << 30); time.sleep(30)'"
@@ -125,13 +126,58 @@ async def test_groups_are_gone_when_their_attempt_is(host: Supervised) -> None:
     report = await host.run("sleep 60 & cat /proc/self/cgroup", limits=Limits(memory=64 * MIB, pids=20, cpus=1))
     name = f"{report.key.task_id}.1.step.1"
     await asyncio.sleep(0.15)
-    left = [path for path in Path("/sys/fs/cgroup").rglob("gamenode/*") if path.name == name]
+    left = [path for path in Path("/sys/fs/cgroup").rglob("gamenode-*/*") if path.name == name]
     assert left == []
+
+
+async def test_what_hides_from_a_dead_supervisor_is_found_by_its_group(host: Supervised) -> None:
+    if await _kept_by(host, "pids") != GROUPS:
+        pytest.skip("no control groups here")
+    report = await host.start("(exec env -i setsid sh -c 'echo $$; exec sleep 60') & sleep 60", limits=Limits(pids=20))
+    pid = int(await host.logged(report.key, b"\n"))
+    await host.kill()
+    await host.client.connect()
+    await host.client.recover([host.recoverable(report.key)])
+    assert not alive(pid)
+    left = [path for path in Path("/sys/fs/cgroup").rglob("gamenode-*/*") if report.key.task_id in path.name]
+    assert left == []
+
+
+def test_version_two_of_control_groups(tmp_path: Path) -> None:
+    """Against a folder that looks like one: this is about names and values, not about the kernel."""
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text("memory\n")
+    groups = cgroups.Groups("gamenode-x", str(tmp_path))
+    assert groups.capabilities() == {
+        "cgroup_version": 2,
+        "limits": {"memory": "cgroup", "pids": "cgroup", "cpu": "cgroup"},
+    }
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids"
+    base = tmp_path / "gamenode-x"
+    assert (base / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    group = groups.create("a.1.b.1", cgroups.Limits({"memory": 1000, "pids": 5, "cpus": 1.5}))
+    assert group is not None
+    folder = base / "a.1.b.1"
+    assert group.entrances == [f"{folder}/cgroup.procs"]
+    written = {name: (folder / name).read_text() for name in ("memory.max", "pids.max", "cpu.max")}
+    assert written == {"memory.max": "1000", "pids.max": "5", "cpu.max": "150000 100000"}
+    (folder / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
+    (folder / "pids.events").write_text("max 3\n")
+    (folder / "cgroup.procs").write_text("12\n13\n")
+    assert (group.oom_kills(), group.refused_forks(), group.pids()) == (1, 3, {12, 13})
+    assert groups.members("a.1.b.1") == {12, 13}
+    assert groups.create("none", cgroups.Limits({"file_size": 5})) is None
+
+
+@pytest.mark.parametrize("bad", [{"pids": -1}, {"memory": "1g"}, {"cpus": True}])
+def test_limits_are_numbers(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        cgroups.Limits(bad)
 
 
 async def test_polling_stands_in_where_there_are_no_groups(tmp_path: Path) -> None:
     """The same limits by the other way, which a host without control groups takes."""
-    found = cgroups.Groups(str(tmp_path / "nothing mounted here"))
+    found = cgroups.Groups("gamenode", str(tmp_path / "nothing mounted here"))
     assert found.capabilities() == {
         "cgroup_version": 0,
         "limits": {"memory": "polling", "pids": "polling", "cpu": "affinity"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gamenode_agent.supervisor import output
+from gamenode_agent.supervisor import output, records
 from gamenode_agent.supervisor.masking import Masker
 from gamenode_agent.supervisor.output import Output
 from gamenode_proto.logfile import LogReader, LogWriter
@@ -99,6 +99,29 @@ def test_a_full_disk_is_a_hole_and_not_an_end(tmp_path: Path, monkeypatch: pytes
     summary = _finish(log)
     assert (tmp_path / "log").read_bytes() == b"before\nafter\n"
     assert summary["holes"] == [[7, 18, "disk_full"]]
+
+
+def test_a_disk_that_stays_full_is_named_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Output(str(tmp_path / "log"), 10_000)
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    log.add(b"nowhere to go\n", 1, 2.0)
+    assert _finish(log)["holes"] == [[0, 14, "disk_full"]]
+
+
+def test_evidence_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda _fd, _data: 3)
+    with pytest.raises(OSError, match="No space"):
+        records.create(str(tmp_path), {"boot_id": "b"})
+    monkeypatch.undo()
+    assert records.read(str(tmp_path)).evidence is None
+    os.close(records.create(str(tmp_path), {"boot_id": "b"}))
+    assert records.read(str(tmp_path)).evidence == {"boot_id": "b"}
+    with pytest.raises(FileExistsError):
+        records.create(str(tmp_path), {"boot_id": "b"})
 
 
 def test_no_file_is_made_for_nothing(tmp_path: Path) -> None:
