@@ -1,10 +1,11 @@
-"""The name of a log: one attempt of one step, in its run."""
+"""What a log is called and how it stands: one attempt of one step, in its run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gamenode_proto.v1 import common_pb2
+from gamenode_pipelines.events import LogHole, LogSummary
+from gamenode_proto.v1 import common_pb2, pipeline_management_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,41 @@ class LogRef:
     def attempt_ref(self) -> common_pb2.AttemptRef:
         """The same for the wire."""
         return common_pb2.AttemptRef(task_id=self.task_id, fence=self.fence, step_id=self.step_id, attempt=self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """How much of a log is here. `sha256` and `holes` are known once it has ended; `complete`: whole, and proven so."""
+
+    ref: LogRef
+    bytes: int = 0
+    lines: int = 0
+    #: Nothing more will come.
+    ended: bool = False
+    complete: bool = False
+    sha256: str = ""
+    holes: tuple[LogHole, ...] = field(default=())
+
+    def to_proto(self) -> pipeline_management_pb2.LogStatus:
+        """The same for the wire."""
+        return pipeline_management_pb2.LogStatus(
+            ref=self.ref.attempt_ref(),
+            bytes=self.bytes,
+            lines=self.lines,
+            complete=self.complete,
+            sha256=self.sha256,
+            holes=[common_pb2.LogHole(offset=h.offset, length=h.length, reason=h.reason) for h in self.holes],
+        )
+
+
+def ended_status(ref: LogRef, summary: LogSummary, *, complete: bool) -> LogStatus:
+    """How a log stands that has ended as `summary` says."""
+    return LogStatus(
+        ref,
+        bytes=summary.bytes,
+        lines=summary.lines,
+        ended=True,
+        complete=complete,
+        sha256=summary.sha256,
+        holes=summary.holes,
+    )
