@@ -1,13 +1,15 @@
-"""The agent's settings: built once by the command line and handed down. Every interval is one, so that tests can scale it."""
+"""The agent's settings: built once by the command line and handed down. Every interval is one, for tests to scale."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from gamenode_proto.process import parsers
 from gamenode_proto.process.logs import FORMATS, LEVELS
+from gamenode_proto.process.places import default_data_dir
 from gamenode_proto.process.settings import setting
 
 _KIB = 1 << 10
@@ -16,21 +18,37 @@ _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class AgentSettings:
-    """Everything an operator can set. Seconds and bytes."""
+class CommonSettings:
+    """What every command of the agent takes."""
 
     PROGRAM: ClassVar[str] = "agent"
 
-    data_dir: Path | None = setting(None, parse=parsers.path, metavar="DIR", doc="Where the agent keeps its files.")
+    data_dir: Path | None = setting(None, parse=parsers.path, metavar="DIR", doc="Where the agent keeps its files.")  # noqa: RUF009 - a field
     log_level: str = setting("info", parse=parsers.one_of(*LEVELS), doc="How much is logged to stderr.")
     log_format: str = setting("text", parse=parsers.one_of(*FORMATS), doc="How a log line is written.")
+
+    @property
+    def agent_dir(self) -> Path:
+        """The agent's own folder in the data dir."""
+        return self.root / "agent"
+
+    @property
+    def root(self) -> Path:
+        """The data dir."""
+        return self.data_dir if self.data_dir is not None else default_data_dir(os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings(CommonSettings):
+    """Everything an operator can set. Seconds and bytes."""
+
     slots: int = setting(8, parse=parsers.positive, doc="Tasks at once.")
 
     reconnect_base: float = setting(0.5, hidden=True, doc="First pause before connecting again; doubles.")
     reconnect_max: float = setting(30.0, hidden=True, doc="Longest pause before connecting again.")
     stable_after: float = setting(60.0, hidden=True, doc="A session that held this long starts the pauses anew.")
     welcome_timeout: float = setting(10.0, hidden=True, doc="How long a server may take to answer a hello.")
-    silence_limit: float = setting(15.0, hidden=True, doc="A server that says nothing for this long is given up.")
+    silence_limit: float = setting(0.0, hidden=True, doc="A server silent this long is given up; 0: three heartbeats.")
     keepalive_time: float = setting(10.0, hidden=True, doc="A silent connection is pinged after this long.")
     keepalive_timeout: float = setting(5.0, hidden=True, doc="A ping without an answer ends the connection after this.")
     goodbye_timeout: float = setting(1.0, hidden=True, doc="How long a clean stop waits for the server to say goodbye.")
@@ -47,10 +65,11 @@ class AgentSettings:
     workspace_keep: float = setting(_DAY, doc="How long the workspace of a task that did not succeed is kept.")
     workspace_bytes: int = setting(1 << 30, parse=parsers.size, doc="How much all kept workspaces may take.")
     tidy_interval: float = setting(300.0, hidden=True, doc="Time between two rounds of housekeeping.")
+    boot_id: str = setting("", hidden=True, doc="Names this boot of the host; by default the kernel's own name.")
     supervisor_timeout: float = setting(10.0, hidden=True, doc="How long the supervisor may take to answer.")
 
     def __post_init__(self) -> None:
-        for name in ("reconnect_base", "reconnect_max", "welcome_timeout", "silence_limit", "tidy_interval"):
+        for name in ("reconnect_base", "reconnect_max", "welcome_timeout", "tidy_interval", "storage_retry"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')} must be more than 0")
         if self.log_chunk > _MIB:

@@ -143,7 +143,7 @@ def pinned_ca(address: str, pin: bytes, timeout: float) -> str:
     seen: list[bytes] = []
     for der in chain:
         certificate = x509.load_der_x509_certificate(der)
-        digest = sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+        digest = public_key_hash(certificate)
         if digest == pin:
             return certificate.public_bytes(Encoding.PEM).decode()
         seen.append(digest)
@@ -154,6 +154,11 @@ def pinned_ca(address: str, pin: bytes, timeout: float) -> str:
         f" sha256:{pin.hex()}; nothing was sent to it",
         details={"shown": shown, "pinned": f"sha256:{pin.hex()}"},
     )
+
+
+def public_key_hash(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of the certificate's SubjectPublicKeyInfo: what a token pins."""
+    return sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _shown_chain(address: str, timeout: float) -> list[bytes]:

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,8 @@ from gamenode_proto.v1.agent_link_pb2 import OutboxRecord
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+#: Of more ended tasks than this not even the numbers are kept.
+MAX_ENDED_TASKS = 20_000
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
@@ -36,7 +38,7 @@ CREATE TABLE tasks (
 ) WITHOUT ROWID;
 CREATE TABLE attempts (
     task_id TEXT NOT NULL, fence INTEGER NOT NULL, step_id TEXT NOT NULL, attempt INTEGER NOT NULL,
-    ended INTEGER NOT NULL, log BLOB NOT NULL, PRIMARY KEY (task_id, fence, step_id, attempt)
+    boot_id TEXT NOT NULL, ended INTEGER NOT NULL, log BLOB NOT NULL, PRIMARY KEY (task_id, fence, step_id, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE bundles (digest TEXT PRIMARY KEY, body BLOB NOT NULL, stored_at REAL NOT NULL) WITHOUT ROWID;
 """
@@ -71,6 +73,8 @@ class AttemptRow:
     """An attempt that may have run, until its log is on the server. `log` is a serialized LogSummary once it ended."""
 
     key: Attempt
+    #: The boot of the host it was started in.
+    boot_id: str
     ended: bool = False
     log: bytes = b""
 
@@ -102,6 +106,16 @@ class Contents:
     outbox_bytes: int
     #: The highest time in it: a clock must not start below.
     newest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What housekeeping left and dropped."""
+
+    #: The oldest record that can still be sent.
+    first_seq: int
+    #: Ended tasks whose numbers are not known any more.
+    forgotten: Sequence[str]
 
 
 class StorageFull(GameNodeError):
@@ -240,19 +254,8 @@ class Journal:
 
         return await self._writer.apply(read)
 
-    async def forget_tasks(self, tasks: Iterable[tuple[str, int]]) -> None:
-        """Drops what is kept of ended tasks but for their numbers: a late assignment must still be known as old."""
-        keys = list(tasks)
-
-        def run(tx: _Transaction) -> None:
-            tx.connection.executemany(
-                "UPDATE tasks SET task = x'', digest = '' WHERE task_id = ? AND fence = ? AND ended", keys
-            )
-
-        await self._apply(run)
-
-    async def tidy(self, *, acked: int, older_than: float, max_bytes: int, keep: frozenset[str]) -> int:
-        """Housekeeping: notes `acked`, and drops what has aged. Returns the first sequence number that is left.
+    async def tidy(self, *, acked: int, older_than: float, max_bytes: int, keep: frozenset[str]) -> Tidied:
+        """Housekeeping: notes `acked`, and drops what has aged.
 
         Acknowledged records go when they are older than `older_than`, or beyond `max_bytes` counted from the newest;
         what is not acknowledged always stays. Ended tasks go by age, bundles when no task that is left and no digest in
@@ -260,7 +263,7 @@ class Journal:
         """
         dropped, self._dropped = self._dropped, []
 
-        def run(tx: _Transaction) -> tuple[int, list[str]]:
+        def run(tx: _Transaction) -> tuple[Tidied, list[str]]:
             _drop_attempts(tx, dropped)
             db = tx.connection
             _set_meta(tx, {"acked": str(acked)})
@@ -272,7 +275,13 @@ class Journal:
                 (max_bytes, acked),
             ).fetchone()[0]
             db.execute("DELETE FROM outbox WHERE seq <= ?", (max(edge or 0, over or 0),))
-            db.execute("DELETE FROM tasks WHERE ended AND updated_at < ? AND last_seq <= ?", (older_than, acked))
+            aged = "DELETE FROM tasks WHERE ended AND updated_at < ? AND last_seq <= ? RETURNING task_id"
+            forgotten = [task_id for (task_id,) in db.execute(aged, (older_than, acked))]
+            beyond = (
+                "DELETE FROM tasks WHERE task_id IN (SELECT task_id FROM tasks WHERE ended AND last_seq <= ?"
+                " ORDER BY updated_at DESC LIMIT -1 OFFSET ?) RETURNING task_id"
+            )
+            forgotten += [task_id for (task_id,) in db.execute(beyond, (acked, MAX_ENDED_TASKS))]
             rows = db.execute(
                 "SELECT digest FROM bundles WHERE stored_at < ? AND digest NOT IN (SELECT digest FROM tasks)",
                 (older_than,),
@@ -280,12 +289,12 @@ class Journal:
             unused = [digest for (digest,) in rows if digest not in keep]
             db.executemany("DELETE FROM bundles WHERE digest = ?", [(digest,) for digest in unused])
             first = db.execute("SELECT min(seq) FROM outbox").fetchone()[0]
-            return (tx.next_seq if first is None else int(first)), unused
+            return Tidied(tx.next_seq if first is None else int(first), forgotten), unused
 
-        first: int
-        first, unused = await self._apply(run)
+        tidied: Tidied
+        tidied, unused = await self._apply(run)
         self._digests.difference_update(unused)
-        return first
+        return tidied
 
     async def renew_outbox(self) -> str:
         """A new outbox id, for an outbox that the server must not compare with what it knows. Records stay."""
@@ -344,9 +353,9 @@ def _load(connection: sqlite3.Connection) -> Contents:
         )
     ]
     attempts = [
-        AttemptRow(Attempt(task_id, fence, step_id, attempt), bool(ended), bytes(log))
-        for task_id, fence, step_id, attempt, ended, log in connection.execute(
-            "SELECT task_id, fence, step_id, attempt, ended, log FROM attempts"
+        AttemptRow(Attempt(task_id, fence, step_id, attempt), boot_id, bool(ended), bytes(log))
+        for task_id, fence, step_id, attempt, boot_id, ended, log in connection.execute(
+            "SELECT task_id, fence, step_id, attempt, boot_id, ended, log FROM attempts"
         )
     ]
     meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
@@ -381,8 +390,8 @@ def _store(tx: _Transaction, entry: Entry) -> None:
             (task.task_id, task.fence, task.state, task.ended, task.digest, task.task, task.updated_at, last),
         )
     for attempt in entry.attempts:
-        row = (*attempt.key, attempt.ended, attempt.log)
-        db.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = (*attempt.key, attempt.boot_id, attempt.ended, attempt.log)
+        db.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     if entry.bundle is not None:
         db.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?)", (*entry.bundle, entry.at))
     if entry.dropped:

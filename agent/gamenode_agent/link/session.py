@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import grpc
 import grpc.aio
@@ -35,15 +35,19 @@ from gamenode_proto.v1.agent_link_pb2 import (
     Updates,
     Welcome,
 )
-from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkStub
 from gamenode_proto.v1.nodes_pb2 import Metrics
 from gamenode_proto.version import PROTOCOL, PROTOCOL_MIN
+
+if TYPE_CHECKING:
+    from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkAsyncStub
 
 logger = logging.getLogger(__name__)
 
 #: What a server that names no interval gets.
 HEARTBEAT_INTERVAL = 5.0
 METRICS_INTERVAL = 15.0
+#: Seconds without a word from the server that are always borne.
+MIN_SILENCE = 2.0
 
 
 class Work(Protocol):
@@ -64,14 +68,6 @@ class Work(Protocol):
 
     def forget(self, forget: Forget) -> None:
         """Tasks whose end the server knows."""
-        ...
-
-    def reset(self, reset: Reset) -> None:
-        """A person wants to start over with tasks, outbox or session."""
-        ...
-
-    def restart(self, restart: Restart) -> None:
-        """A person wants this agent process to start anew."""
         ...
 
 
@@ -97,7 +93,7 @@ class Session:
 
     def __init__(
         self,
-        stub: AgentLinkStub,
+        stub: AgentLinkAsyncStub,
         *,
         hello: Hello,
         outbox: Outbox,
@@ -107,6 +103,7 @@ class Session:
         limits: SessionLimits,
         on_welcome: Callable[[Welcome], None],
         on_config: Callable[[Config], None],
+        on_command: Callable[[Reset | Restart], None],
     ) -> None:
         self._stub = stub
         self._hello = hello
@@ -117,6 +114,7 @@ class Session:
         self._limits = limits
         self._on_welcome = on_welcome
         self._on_config = on_config
+        self._on_command = on_command
         self._call: grpc.aio.StreamStreamCall[AgentFrame, ServerFrame] | None = None
         self._writing = asyncio.Lock()
         self._leaving: asyncio.Event = asyncio.Event()
@@ -124,6 +122,7 @@ class Session:
         self._heard = 0.0
         self._heartbeat_interval = HEARTBEAT_INTERVAL
         self._metrics_interval = METRICS_INTERVAL
+        self._group: asyncio.TaskGroup | None = None
         #: When the server accepted the session, by the loop's clock; 0 before.
         self.welcomed_at = 0.0
 
@@ -132,17 +131,14 @@ class Session:
         self._reason = reason
         self._leaving.set()
 
-    def send_result(self, command_id: str, error: GameNodeError | None) -> asyncio.Task[None] | None:
-        """Not durable: a command whose result is lost with the session is asked for again by a person."""
-        if self._group is None:
-            return None
+    def send_result(self, command_id: str, error: GameNodeError | None = None) -> None:
+        """What became of a command. Not durable: one that is lost with its session is asked for again by a person."""
         result = CommandResult(command_id=command_id)
         if error is not None:
             result.error.code = error.code
             result.error.message = error.message
-        return self._group.create_task(self._write(AgentFrame(result=result)))
-
-    _group: asyncio.TaskGroup | None = None
+        if self._group is not None:
+            self._group.create_task(self._write(AgentFrame(result=result)))
 
     async def run(self) -> None:
         """Runs until the session ends.
@@ -215,9 +211,9 @@ class Session:
                 case "drain":
                     raise Drained(frame.drain.retry_after, frame.drain.reason)
                 case "reset":
-                    self._work.reset(frame.reset)
+                    self._on_command(frame.reset)
                 case "restart":
-                    self._work.restart(frame.restart)
+                    self._on_command(frame.restart)
                 case other:  # a newer server's frame, or a second Welcome
                     logger.warning("a frame this agent does not know was ignored", extra={"frame": other or "empty"})
 
@@ -248,8 +244,9 @@ class Session:
 
     async def _watch(self) -> NoReturn:
         loop = asyncio.get_running_loop()
-        limit = self._limits.silence
         while True:
+            # By default three beats; never so few seconds that a busy host looks like a dead server.
+            limit = self._limits.silence or max(MIN_SILENCE, 3 * self._heartbeat_interval)
             due = self._heard + limit
             await asyncio.sleep(due - loop.time())
             late = loop.time() - due

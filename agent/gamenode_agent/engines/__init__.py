@@ -1,0 +1,3 @@
+"""What steps are executed by: processes, through the supervisor."""
+
+from __future__ import annotations

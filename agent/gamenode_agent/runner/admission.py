@@ -1,0 +1,62 @@
+"""Whether this agent takes an assignment: who signed it, for whom, until when, and whether the host can carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gamenode_agent.host import free_bytes
+from gamenode_agent.steps import unknown_kinds
+from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.plan import Plan
+from gamenode_proto import tickets
+from gamenode_proto.v1.agent_link_pb2 import Assign
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The checks of one node."""
+
+    node_id: str
+    cluster_id: str
+    ticket_key: bytes
+    directory: Path
+    #: Bytes of free disk below which no new task starts.
+    disk_reserve: int
+
+    def digest_of(self, assign: Assign, *, server_now: float) -> str:
+        """The digest of the bundle that the assignment's ticket allows.
+
+        Raises GameNodeError: INTEGRITY_FAILED for a ticket that is not the cluster's or not for this, TIMEOUT for one
+        that has run out by the server's clock.
+        """
+        ticket = tickets.verify(self.ticket_key, assign.ticket)
+        said = (ticket.cluster_id, ticket.node_id, ticket.task_id, ticket.fence)
+        wanted = (self.cluster_id, self.node_id, assign.task.id, assign.task.fence)
+        if said != wanted:
+            what = ("cluster", "node", "task", "fence")
+            wrong = [name for name, is_, must in zip(what, said, wanted, strict=True) if is_ != must]
+            raise GameNodeError(
+                Code.INTEGRITY_FAILED, f"the assignment's ticket is for another {' and another '.join(wrong)}"
+            )
+        if ticket.not_after and server_now > ticket.not_after:
+            raise GameNodeError(
+                Code.TIMEOUT,
+                f"the assignment came {server_now - ticket.not_after:.0f} s after its ticket had run out",
+                details={"not_after": f"{ticket.not_after:.3f}"},
+            )
+        return ticket.bundle_digest
+
+    def refusal(self, plan: Plan) -> Error | None:
+        """Why this host cannot take the plan now; None where it can."""
+        unknown = unknown_kinds(plan)
+        if unknown is not None:
+            return unknown
+        free = free_bytes(self.directory)
+        if free < self.disk_reserve:
+            return Error(
+                Code.INSUFFICIENT_RESOURCES,
+                f"{free} bytes of disk are free under {self.directory}, {self.disk_reserve} must be",
+                {"needed": str(self.disk_reserve), "free": str(free), "resource": "disk"},
+            )
+        return None
