@@ -15,8 +15,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -30,6 +32,7 @@ MAX_STEPS: Final = 500
 PIPELINE_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,62}"
 _SCALAR_SCHEMA: Final = WithJsonSchema(check.SCALAR_SCHEMA)
+_COUNT_SCHEMA: Final = WithJsonSchema({"type": "integer", "minimum": 1})
 
 
 class Model(BaseModel):
@@ -93,6 +96,10 @@ class ParamSpec(Model):
         parameter = Parameter("", data["type"], choices=data["values"], min=data["min"], max=data["max"])
         return parameter.convert(check.converted(data["type"], value))
 
+    @field_serializer("min", "max", "default", when_used="json")
+    def _spelled(self, value: object) -> object:
+        return check.spelled(self.type, value)
+
     @model_validator(mode="after")
     def _complete(self) -> ParamSpec:
         if self.type is ParamType.CHOICE and not self.values:
@@ -103,10 +110,16 @@ class ParamSpec(Model):
 class RetrySpec(Model):
     """When and how often a failed attempt is tried again."""
 
-    attempts: Annotated[int, check.whole(1, 100)] = Field(3, description="Attempts in all, the first one included.")
+    attempts: Annotated[int, check.whole(1, 100), _COUNT_SCHEMA] = Field(
+        3, description="Attempts in all, the first one included."
+    )
     backoff: Pause = Field(1.0, description="Delay before the second attempt; doubles each time.")
     max_backoff: Pause = Field(30.0, description="Longest delay between two attempts.")
-    on: Annotated[frozenset[Annotated[RetryOn, check.one_of(RetryOn)]], BeforeValidator(check.retry_kinds)] = Field(
+    on: Annotated[
+        frozenset[Annotated[RetryOn, check.one_of(RetryOn)]],
+        BeforeValidator(check.retry_kinds),
+        PlainSerializer(sorted, when_used="json"),
+    ] = Field(
         frozenset({RetryOn.EXIT, RetryOn.TIMEOUT, RetryOn.RESOURCE}),
         description="The kinds of failure it is for. `lost` needs an idempotent step.",
     )
@@ -128,9 +141,11 @@ class LimitsSpec(Model):
 
     cpus: Cpus | None = Field(None, description="Cores.")
     memory: Size | None = Field(None, description="Memory.")
-    pids: Annotated[int, check.whole(1, 4_194_304)] | None = Field(None, description="Processes and threads.")
+    pids: Annotated[int, check.whole(1, 4_194_304), _COUNT_SCHEMA] | None = Field(
+        None, description="Processes and threads."
+    )
     file_size: Size | None = Field(None, description="Size of each file it writes.")
-    open_files: Annotated[int, check.whole(1, 1_048_576)] | None = Field(
+    open_files: Annotated[int, check.whole(1, 1_048_576), _COUNT_SCHEMA] | None = Field(
         None, description="Open files of each process."
     )
     output: Size | None = Field(
@@ -196,6 +211,7 @@ class PipelineSpec(Model):
     pipeline: Annotated[
         str,
         check.matching(PIPELINE_NAME, "cannot be a pipeline's name: 1 to 63 of a-z, 0-9 and -, no - at either end"),
+        WithJsonSchema({"type": "string", "pattern": f"^{PIPELINE_NAME}$"}),
     ] = Field(description="Its name.")
     description: Text = Field("", description="What it is for.")
     params: dict[

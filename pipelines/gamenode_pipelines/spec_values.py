@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from gamenode_pipelines import selectors
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_pipelines.parameters import ParamType, convert
-from gamenode_pipelines.quantities import parse_duration, parse_size
+from gamenode_pipelines.quantities import format_duration, parse_duration, parse_size, spell_size
 from gamenode_pipelines.wording import UnknownWord, listed, shown
 
 STEP_ID: Final = r"[a-z][a-z0-9_]{0,62}"
@@ -227,11 +227,13 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 _DURATION_SCHEMA: Final = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "minimum": 0}]}
 )
-Duration = Annotated[float, _duration(zero=False), _DURATION_SCHEMA]
-Pause = Annotated[float, _duration(zero=True), _DURATION_SCHEMA]
+_DURATION_WRITER: Final = PlainSerializer(format_duration, return_type=str, when_used="json")
+Duration = Annotated[float, _duration(zero=False), _DURATION_SCHEMA, _DURATION_WRITER]
+Pause = Annotated[float, _duration(zero=True), _DURATION_SCHEMA, _DURATION_WRITER]
 Size = Annotated[
     int,
     BeforeValidator(_size),
+    PlainSerializer(spell_size, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": _SIZE_PATTERN}, {"type": "integer", "minimum": 1}]}),
 ]
 Cpus = Annotated[float, BeforeValidator(_cpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
@@ -241,7 +243,11 @@ Env = Annotated[
         {"type": "object", "propertyNames": {"pattern": f"^{ENV_NAME}$"}, "additionalProperties": SCALAR_SCHEMA}
     ),
 ]
-StepId = Annotated[str, matching(STEP_ID, "cannot be a step's id: begin with a-z, then only a-z, 0-9 and _")]
+StepId = Annotated[
+    str,
+    matching(STEP_ID, "cannot be a step's id: begin with a-z, then only a-z, 0-9 and _"),
+    WithJsonSchema({"type": "string", "pattern": f"^{STEP_ID}$"}),
+]
 
 
 def converted(type: ParamType, value: object) -> Any:
@@ -253,3 +259,12 @@ def converted(type: ParamType, value: object) -> Any:
     plain = _plain(value)
     assert isinstance(plain, str | int | float | bool)
     return convert(type, plain)
+
+
+def spelled(type: ParamType, value: object) -> object:
+    """A parameter's value as a file has it; reading it again gives the same value."""
+    if type is ParamType.DURATION and isinstance(value, int | float):
+        return format_duration(value)
+    if type is ParamType.SIZE and isinstance(value, int | float):
+        return spell_size(int(value))
+    return value

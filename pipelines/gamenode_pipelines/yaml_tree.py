@@ -135,6 +135,14 @@ class Document:
     start: int
 
 
+def is_text(text: str) -> bool:
+    """Whether the core schema reads these characters, unquoted, as text."""
+    special = text[:1] in _SPECIAL_FIRST and (
+        text in _BOOLEAN or _NULL.fullmatch(text) or _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text)
+    )
+    return not special
+
+
 def check_text(text: str, report: Report) -> bool:
     """Reports a text that is too large or has characters that have no place in it; says whether it may be read."""
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
