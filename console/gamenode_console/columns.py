@@ -236,6 +236,8 @@ CHECKS = Table(
     empty="no checks",
 )
 
+KEYS = Table((field("key", "KEY"), field("text", "FOR")), name="key", id="key", empty="no keys below it")
+
 CONTEXTS = Table(
     (field("current", "CURRENT"), field("name", "NAME"), field("data_dir", "DATA DIR")),
     id="name",

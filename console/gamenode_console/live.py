@@ -69,8 +69,7 @@ class LiveRun:
         if run is None:
             return View("", (), "", "waiting for the first news")
         ordered = sorted(self.tasks.values(), key=_rank)
-        shown = ordered if len(ordered) <= room else ordered[: max(0, room - 1)]
-        hidden = ordered[len(shown) :]
+        shown, hidden = _split(ordered, room)
         counts = Counter(task["state"] for task in self.tasks.values())
         took = _took(run, now)
         title = f"{run['pipeline']} v{run['version']}  run {run['id']}  {run['state']}" + (f"  {took}" if took else "")
@@ -80,6 +79,21 @@ class LiveRun:
             f"and {len(hidden)} more: {_tally(Counter(task['state'] for task in hidden))}" if hidden else "",
             f"{len(self.tasks)} tasks: {_tally(counts)}",
         )
+
+
+def _split(ordered: list[Document], room: int) -> tuple[list[Document], list[Document]]:
+    """What is shown and what is only counted. Trouble leaves half of the room to what moves."""
+    if len(ordered) <= room:
+        return ordered, []
+    lines = max(0, room - 1)
+    ranks = [_rank(task)[0] for task in ordered]
+    trouble, moving = ranks.count(0), ranks.count(1)
+    if trouble and moving and trouble + moving > lines:
+        kept = max(lines - moving, min(trouble, (lines + 1) // 2))
+        return ordered[:kept] + ordered[trouble : trouble + lines - kept], (
+            ordered[kept:trouble] + ordered[trouble + lines - kept :]
+        )
+    return ordered[:lines], ordered[lines:]
 
 
 def _tally(counts: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -21,6 +22,9 @@ from gamenode_proto.process.exits import ExitCode, exit_for
 from gamenode_proto.process.settings import settings_of
 
 logger = logging.getLogger(__name__)
+
+#: `FILE:LINE:COLUMN: `
+_PLACE = re.compile(r"[^\n]+:\d+:\d+: ")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -181,7 +185,9 @@ def report(error: Exception) -> int:
             click.echo(texts.inert(error.message), err=True)
             return ExitCode.USAGE
         case GameNodeError():
-            click.echo(f"gamenode: {texts.inert(error.message or error.code)}", err=True)
+            # Problems of pipeline files have their own place in front, as compilers do.
+            front = "" if _PLACE.match(error.message) else "gamenode: "
+            click.echo(f"{front}{texts.inert(error.message or error.code)}", err=True)
             if error.code is Code.PERMISSION_DENIED:
                 click.echo("`gamenode whoami` says who the server takes you for.", err=True)
             return exit_for(error.code)

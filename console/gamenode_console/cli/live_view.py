@@ -76,7 +76,8 @@ class LiveView:
         node_width = min(24, max([4, *(len(row.node) for row in view.rows)]))
         steps = max([5, *(len(row.steps) for row in view.rows)])
         steps = min(steps, max(5, width // 3))
-        lines = [Text(f"{'NODE':<{node_width}}  {'STATE':<15}  {'STEPS':<{steps}}  {'TOOK':>7}  NOW", style="bold")]
+        head = f"{'NODE':<{node_width}}  {'STATE':<15}  {'STEPS':<{steps}}  {'TOOK':>7}  NOW"
+        lines = [Text(head, style="bold", no_wrap=True, overflow="ellipsis")]
         for row in view.rows:
             line = Text(f"{row.node[:node_width]:<{node_width}}  ", no_wrap=True, overflow="ellipsis")
             line.append(f"{row.state:<15}  ", style=COLOURS.get(row.state, ""))

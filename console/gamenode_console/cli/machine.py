@@ -67,10 +67,10 @@ def down(client: Client) -> int:
         client.say(f"nothing runs on {data_dir}")
         return ExitCode.OK
     for what, module in (("agent", "gamenode_agent"), ("server", "gamenode_server")):
-        code, _, err = _command(module, "stop", "--data-dir", str(data_dir))
-        if code == 0:
+        code, out, err = _command(module, "stop", "--data-dir", str(data_dir))
+        if code == 0 and "stopped" in out + err:
             client.say(f"{what}: stopped")
-        elif code in (ExitCode.UNREACHABLE, ExitCode.NOT_FOUND):
+        elif code in (ExitCode.OK, ExitCode.UNREACHABLE, ExitCode.NOT_FOUND):
             client.say(f"{what}: was not running")
         else:
             raise GameNodeError(Code.INTERNAL, f"the {what} could not be stopped: {err}")
@@ -87,12 +87,13 @@ def _start_server(client: Client, place: discovery.Place, listen: str, join_list
         target = discovery.find_target(place)
         client.say(f"server: runs already (pid {target.pid}, {version})")
         return
-    addresses = [given or _free_address(port) for given, port in zip((listen, join_listen), _PORTS, strict=True)]
+    words = ["--data-dir", str(place.data_dir), "--detach", *_config(client)]
+    for flag, given, port in (("listen", listen, _PORTS[0]), ("join-listen", join_listen, _PORTS[1])):
+        told = "GAMENODE_" + flag.upper().replace("-", "_") in client.env or _config(client)
+        if given or not told:
+            words += [f"--{flag}", given or _free_address(port)]
     client.say(f"server: starting on {place.data_dir}")
-    code, out, err = _command(
-        "gamenode_server", "--data-dir", str(place.data_dir), "--detach",
-        "--listen", addresses[0], "--join-listen", addresses[1],
-    )  # fmt: skip
+    code, out, err = _command("gamenode_server", *words)
     if code != 0:
         raise GameNodeError(Code.INTERNAL, f"the server did not start: {err or out or f'exit {code}'}")
     clock = SystemClock()
@@ -120,6 +121,12 @@ def _answers(client: Client) -> str | None:
         if error.code is not Code.DISCONNECTED:
             raise
         return None
+
+
+def _config(client: Client) -> tuple[str, ...]:
+    """The config file for the other programs, where one was given: it has sections for them too."""
+    file = client.flags.get("config") or client.env.get("GAMENODE_CONFIG")
+    return ("--config", str(Path(file).absolute())) if file else ()
 
 
 def _free_address(port: int) -> str:
@@ -165,7 +172,7 @@ async def _start_agent(client: Client, gateway: Gateway, data_dir: Path, name: s
         client.say(f"agent: runs already, node {identity['name']} is online")
         return
     client.say("agent: starting")
-    code, out, err = await asyncio.to_thread(_command, "gamenode_agent", "run", "--detach", *options)
+    code, out, err = await asyncio.to_thread(_command, "gamenode_agent", "run", "--detach", *options, *_config(client))
     if code not in (0, ExitCode.CONFLICT):  # a conflict: it runs, and is about to connect
         raise GameNodeError(Code.INTERNAL, f"the agent did not start: {err or out or f'exit {code}'}")
     try:

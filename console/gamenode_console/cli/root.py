@@ -19,6 +19,7 @@ class GameNode(RootGroup):
         "doctor": (f"{_CLI}.doctor", "doctor", "Check this machine and the server."),
         "down": (f"{_CLI}.machine", "down", "Stop the server and the agent of this machine."),
         "events": (f"{_CLI}.events", "events", "What happened, and what happens."),
+        "explain": (f"{_CLI}.explain", "explain", "What a key of pipeline files is for."),
         "node": (f"{_CLI}.node", "node", "The hosts that run an agent."),
         "pipeline": (f"{_CLI}.pipeline", "pipeline", "Templates: store, check, show and run them."),
         "run": (f"{_CLI}.run", "run", "Runs of pipelines: watch, wait, cancel, logs."),

@@ -183,6 +183,30 @@ def test_the_config_file_and_its_mistakes(tmp_path: Path) -> None:
     assert "did you mean 'output'" in result.stderr
 
 
+def test_lint_and_schema_and_explain_need_no_server(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("pipeline: good\nsteps:\n  - id: one\n    run: echo hi\n")
+    bad.write_text("pipeline: bad\nstepz: []\n")
+    assert run("pipeline", "lint", str(good)).exit_code == 0
+    failed = run("pipeline", "lint", str(bad), str(good))
+    assert failed.exit_code == 2
+    assert f"{bad}:2:1: unknown key 'stepz'; did you mean 'steps'?" in failed.stderr.splitlines()
+    problems = json.loads(run("pipeline", "lint", str(bad), "-o", "json").stdout)
+    assert {"file": str(bad), "line": 2, "column": 1, "suggestion": "steps"}.items() <= next(
+        problem for problem in problems if problem["line"] == 2
+    ).items()
+    assert run("pipeline", "lint", "-", stdin=good.read_text()).stdout == "good: fine\n"
+    assert "properties" in json.loads(run("pipeline", "schema").stdout)
+    assert "attempts" in run("explain", "steps.retry").stdout
+    nothing = run("explain", "stepz")
+    assert (nothing.exit_code, "did you mean 'steps'" in nothing.stderr) == (3, True)
+
+
+def test_problems_of_files_stand_at_the_start_of_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(GameNodeError(Code.INVALID_ARGUMENT, "a.yaml:1:2: one\na.yaml:3:4: two")) == 2
+    assert capsys.readouterr().err == "a.yaml:1:2: one\na.yaml:3:4: two\n"
+
+
 def test_completion_scripts_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_GAMENODE_COMPLETE" in run("completion", shell).stdout

@@ -45,6 +45,24 @@ def test_what_does_not_fit_is_counted() -> None:
     assert view.hidden == "and 10 more: 9 succeeded, 1 pending"
 
 
+def test_many_failures_do_not_hide_what_moves() -> None:
+    model = live.LiveRun()
+    tasks = [a_task(f"bad{i}", id=f"bad{i:05}", state=FAILED, position=i) for i in range(9)]
+    tasks += [a_task(f"go{i}", id=f"go{i:05}", state=RUNNING, position=10 + i, finished=0) for i in range(9)]
+    model.apply(update(*tasks))
+    view = model.view(room=7, now=T0 + 9)
+    assert [row.node for row in view.rows] == ["bad0", "bad1", "bad2", "go0", "go1", "go2"]
+    assert view.hidden == "and 12 more: 6 failed, 6 running"
+
+
+def test_few_moving_tasks_leave_their_room_to_trouble() -> None:
+    model = live.LiveRun()
+    tasks = [a_task(f"bad{i}", id=f"bad{i:05}", state=FAILED, position=i) for i in range(9)]
+    tasks += [a_task("go", id="go", state=RUNNING, position=10, finished=0)]
+    model.apply(update(*tasks))
+    assert [row.node for row in model.view(room=7, now=T0).rows] == [*(f"bad{i}" for i in range(5)), "go"]
+
+
 def test_later_updates_replace_only_what_changed() -> None:
     model = fleet()
     model.apply(update(a_task("moving", id="moving", state=DONE, position=20, finished=99), total=13))
