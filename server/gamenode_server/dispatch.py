@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 from gamenode_pipelines.errors import Error, GameNodeError
@@ -16,6 +16,7 @@ from gamenode_proto.codec.states import TASK_STATE
 from gamenode_proto.codec.work import cancel_to_proto, task_to_proto
 from gamenode_proto.process.clock import Clock
 from gamenode_proto.v1 import agent_link_pb2, plan_pb2
+from gamenode_proto.version import PROTOCOL
 from gamenode_server.controller.effects import (
     ActivateSession,
     CloseSession,
@@ -67,8 +68,8 @@ class Dispatch:
         cluster_id: str,
         sign: Signer,
         end_calls: Callable[[str, Error], None],
-        welcome: Callable[[Session], agent_link_pb2.ServerFrame],
-        config: Callable[[str], agent_link_pb2.Config],
+        labels: Callable[[str], Mapping[str, str]],
+        version: str,
     ) -> None:
         self._sessions = sessions
         self._plans = plans
@@ -77,8 +78,12 @@ class Dispatch:
         self._cluster_id = cluster_id
         self._sign = sign
         self._end_calls = end_calls
-        self._welcome = welcome
-        self._config = config
+        self._labels = labels
+        self._version = version
+        #: Names this history of the store; set before anybody is let in.
+        self.incarnation = ""
+        #: Where agents find this server, best first.
+        self.addresses: Sequence[str] = ()
         self._unfinished: dict[str, asyncio.Event] = {}
         self._wake = asyncio.Event()
 
@@ -117,6 +122,28 @@ class Dispatch:
                 self._wake.set()
             case _:
                 assert_never(effect)
+
+    def _welcome(self, session: Session) -> agent_link_pb2.ServerFrame:
+        return agent_link_pb2.ServerFrame(
+            welcome=agent_link_pb2.Welcome(
+                session_id=session.id,
+                epoch=session.epoch,
+                acked=session.acked,
+                config=self._config(session.node_id),
+                incarnation=self.incarnation,
+                protocol=PROTOCOL,
+                now=self._clock.now(),
+                server_version=self._version,
+            )
+        )
+
+    def _config(self, node_id: str) -> agent_link_pb2.Config:
+        return agent_link_pb2.Config(
+            heartbeat_interval=self._intervals.heartbeat,
+            metrics_interval=self._intervals.metrics,
+            addresses=self.addresses,
+            labels=self._labels(node_id),
+        )
 
     def _assign(self, effect: SendAssign) -> None:
         task = effect.task

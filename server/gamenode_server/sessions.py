@@ -201,6 +201,10 @@ class Sessions:
             history.add(beat.metrics, now)
             self._hub.mark_node(session.node_id)
 
+    def measured(self) -> dict[str, nodes_pb2.Metrics]:
+        """What every connected host measured last."""
+        return {node_id: s.metrics for node_id, s in self._live.items() if s.metrics is not None}
+
     def history(self, node_id: str, since: float) -> list[nodes_pb2.Metrics]:
         """The node's samples after `since`, oldest first."""
         history = self._history.get(node_id)

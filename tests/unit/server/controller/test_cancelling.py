@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gamenode_pipelines.errors import Code, Error, GameNodeError
-from gamenode_pipelines.events import CancelInfo, CancelRequested, StepEnded, StepLost
+from gamenode_pipelines.events import CancelInfo, CancelRequested, StepEnded, StepLost, TaskEventBody
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import RunState, TaskState
 from gamenode_server.controller.cancel import cancel_runs
@@ -168,7 +168,9 @@ async def test_whichever_comes_first_cancel_and_end_have_one_outcome(world: Flee
         await cancel(world, run_id)
         killed = StepEnded("go", 1, error=Error(Code.CANCELLED, "cancelled"))
         finished = StepEnded("go", 1, exit_code=0)
-        bodies = [CancelRequested(info), killed] if cancel_first else [finished, CancelRequested(info)]
+        bodies: list[TaskEventBody] = (
+            [CancelRequested(info), killed] if cancel_first else [finished, CancelRequested(info)]
+        )
         await world.report(node, *((task, body) for body in bodies))
         expected = RunState.CANCELLED if cancel_first else RunState.SUCCEEDED
         assert world.stored_run(run_id).state is expected

@@ -1,0 +1,100 @@
+"""Makes a run: chooses its nodes, stores it with its tasks, and gives out what can be given out, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gamenode_pipelines import placement
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.runs import Run
+from gamenode_pipelines.states import TaskState
+from gamenode_pipelines.task_state import Task
+from gamenode_server.controller.candidates import Measured, candidates
+from gamenode_server.controller.compiler import Compiled
+from gamenode_server.controller.fanout import begin_fanout
+from gamenode_server.controller.moves import Moves
+from gamenode_server.controller.plans import Plans
+from gamenode_server.records import NewAudit
+from gamenode_server.store.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What is asked for. `request_sha256` is over everything that was asked, the request's id left out."""
+
+    run_id: str
+    compiled: Compiled
+    request: placement.Request
+    measured: Measured
+    target: str
+    note: str
+    by: str
+    request_id: str
+    request_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedRun:
+    """A run with the tasks it has so far. `new` is False where an earlier request of the same id made it."""
+
+    run: Run
+    tasks: Sequence[Task]
+    new: bool
+
+
+def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], CreatedRun]:
+    """Makes the run, once for every (principal, request id).
+
+    ALREADY_EXISTS where the id was used for something else; whatever `placement.choose` raises where no node fits.
+    """
+
+    def op(tx: Tx) -> CreatedRun:
+        if new.request_id:
+            answer = tx.answer(new.by, new.request_id)
+            if answer is not None:
+                return _again(tx, new, answer)
+        compiled = new.compiled
+        placed = placement.choose(candidates(tx, new.measured), new.request)
+        node_ids = [candidate.node_id for candidate in placed.chosen]
+        rollout = compiled.loaded.spec.rollout
+        run = Run(
+            id=new.run_id,
+            pipeline=compiled.plan.pipeline,
+            pipeline_version=compiled.plan.version,
+            total=len(node_ids),
+            params=compiled.plan.params,
+            note=new.note,
+            created_at=tx.now,
+            created_by=new.by,
+            bundle_digest=compiled.digest,
+            counts={TaskState.PENDING: len(node_ids)},
+            max_parallel=rollout.max_parallel,
+            max_failures=rollout.max_failures,
+            target=new.target,
+        )
+        tx.put_bundle(compiled.digest, compiled.bundle)
+        plans.remember(compiled.digest, compiled.plan, compiled.bundle)
+        moves = Moves(tx, plans, actor=new.by)
+        made = begin_fanout(tx, moves, run, compiled.plan, node_ids)
+        if new.request_id:
+            tx.put_answer(new.by, new.request_id, new.request_sha256, run.id)
+        tx.audit(audit)
+        moves.finish()
+        return CreatedRun(moves.run(run.id), [moves.task(task.id) or task for task in made], new=True)
+
+    return op
+
+
+def _again(tx: Tx, new: NewRun, answer: tuple[str, str]) -> CreatedRun:
+    sha256, run_id = answer
+    if sha256 != new.request_sha256:
+        raise GameNodeError(
+            Code.ALREADY_EXISTS,
+            f"request id {new.request_id!r} was used for another request, which made run {run_id}",
+            details={"run": run_id},
+        )
+    run = tx.run(run_id)
+    if run is None:
+        raise GameNodeError(Code.NOT_FOUND, f"run {run_id}, which this request made, is not kept any more")
+    return CreatedRun(run, tx.tasks_of(run_id), new=False)

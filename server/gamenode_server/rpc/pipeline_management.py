@@ -1,0 +1,273 @@
+"""The pipeline management service: requests to operations and queries, records to answers. Decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, get_args
+
+import grpc.aio
+
+from gamenode_pipelines import placement
+from gamenode_pipelines.compile import placement_request
+from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline, Problem
+from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
+from gamenode_pipelines.states import TaskState
+from gamenode_proto.codec.plan import plan_to_proto
+from gamenode_proto.codec.work import run_to_proto, task_to_proto
+from gamenode_proto.v1 import pipeline_management_pb2 as pb
+from gamenode_proto.v1 import pipeline_management_pb2_grpc
+from gamenode_server.audit import recording
+from gamenode_server.controller.cancel import cancel_runs
+from gamenode_server.controller.candidates import candidates
+from gamenode_server.controller.compiler import Compiled
+from gamenode_server.controller.create_run import NewRun, create_run
+from gamenode_server.controller.explain import World, explain_run
+from gamenode_server.controller.pipelines import Source, apply_pipelines
+from gamenode_server.controller.resolve import Resolution, resolve_task
+from gamenode_server.controller.slots import holds_slot
+from gamenode_server.core import Core
+from gamenode_server.identity import principals
+from gamenode_server.records import PipelineVersion
+from gamenode_server.rpc import documents, finding
+from gamenode_server.rpc.run_watch import run_updates
+from gamenode_server.store import queries
+from gamenode_server.store.names import missing
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+MAX_NOTE = 1000
+MAX_REASON = 1000
+MAX_REQUEST_ID = 128
+
+
+class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer):
+    """Serves operators."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    # -- templates -----------------------------------------------------------------------------------------------------
+
+    async def ApplyPipelines(self, request: pb.ApplyPipelinesRequest, context: Context) -> pb.ApplyPipelinesResponse:
+        """Stores every pipeline of every text, or none of them."""
+        problems: list[Problem] = []
+        sources: dict[str, Source] = {}
+        for source in request.sources:
+            try:
+                loaded = await self._core.compiler.load(source.text, source.file)
+            except InvalidPipeline as error:
+                problems.extend(error.problems)
+                continue
+            for pipeline in loaded:
+                problems.extend(pipeline.warnings)
+                if pipeline.name in sources:
+                    problems.append(Problem(source.file, 1, 1, f"pipeline {pipeline.name!r} is given twice"))
+                sources[pipeline.name] = Source(pipeline.name, pipeline.text, pipeline.spec.description)
+        answer = pb.ApplyPipelinesResponse(problems=map(documents.problem_document, problems))
+        if any(not problem.warning for problem in problems):
+            return answer
+        if not sources:
+            raise GameNodeError(Code.INVALID_ARGUMENT, "there is no pipeline to store")
+        op = apply_pipelines(
+            list(sources.values()),
+            by=principals.current().name,
+            audit=recording.current(target=",".join(sources)),
+            dry_run=request.dry_run,
+        )
+        for applied in await self._core.store.apply(op):
+            answer.applied.add(name=applied.stored.name, version=applied.stored.version, result=applied.result)
+        return answer
+
+    async def ListPipelines(self, request: pb.ListPipelinesRequest, context: Context) -> pb.ListPipelinesResponse:
+        """The newest version of every pipeline."""
+        return pb.ListPipelinesResponse(pipelines=await self._core.store.read(queries.list_pipelines))
+
+    async def GetPipeline(self, request: pb.GetPipelineRequest, context: Context) -> pb.GetPipelineResponse:
+        """One version of a pipeline, with its parameters."""
+        pipeline = await self._pipeline(request.name, request.version)
+        (loaded,) = await self._core.compiler.load(pipeline.text, pipeline.name)
+        return pb.GetPipelineResponse(
+            pipeline=documents.pipeline_document(pipeline),
+            parameters=map(documents.parameter_document, loaded.spec.parameters),
+        )
+
+    async def RenderPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RenderPipelineResponse:
+        """What would run, and where; nothing is stored."""
+        compiled = await self._compiled(request)
+        placed = placement.choose(
+            candidates(self._core.store.view, self._core.sessions.measured()), _placement(compiled, request)
+        )
+        return pb.RenderPipelineResponse(
+            plan=plan_to_proto(compiled.plan),
+            nodes=[
+                pb.NodeChoice(node_id=choice.node_id, node=choice.name, chosen=choice.chosen, reason=choice.reason)
+                for choice in placed.considered
+            ],
+            bundle_digest=compiled.digest,
+        )
+
+    async def _pipeline(self, name: str, version: int) -> PipelineVersion:
+        view = self._core.store.view
+        newest = view.pipelines.get(name)
+        if newest is None:
+            raise missing("pipeline", name, view.pipelines)
+        if version in (0, newest.version):
+            return newest
+        found = await self._core.store.apply(lambda tx: tx.pipeline(name, version))
+        if found is None:
+            raise GameNodeError(
+                Code.NOT_FOUND, f"pipeline {name!r} has no version {version}; its newest is {newest.version}"
+            )
+        return found
+
+    async def _compiled(self, request: pb.RunPipelineRequest) -> Compiled:
+        params = documents.scalars(request.params)
+        compiler, timeout = self._core.compiler, request.timeout
+        if request.HasField("source"):
+            if request.name:
+                raise GameNodeError(Code.INVALID_ARGUMENT, "a run is of a stored pipeline or of a file, not of both")
+            source = request.source
+            return await compiler.compile(
+                source.text, source.file or "(request)", params, version=0, task_timeout=timeout
+            )
+        pipeline = await self._pipeline(request.name, request.version)
+        return await compiler.compile(
+            pipeline.text, pipeline.name, params, version=pipeline.version, task_timeout=timeout
+        )
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    async def RunPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RunPipelineResponse:
+        """Makes a run, once for each request id."""
+        for name, limit in (("note", MAX_NOTE), ("request_id", MAX_REQUEST_ID)):
+            if len(getattr(request, name)) > limit:
+                raise GameNodeError(Code.INVALID_ARGUMENT, f"{name} has more than {limit} characters")
+        compiled = await self._compiled(request)
+        new = NewRun(
+            run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
+            compiled=compiled,
+            request=_placement(compiled, request),
+            measured=self._core.sessions.measured() if compiled.loaded.spec.requires is not None else {},
+            target=_target(request),
+            note=request.note,
+            by=principals.current().name,
+            request_id=request.request_id,
+            request_sha256=_digest(request) if request.request_id else "",
+        )
+        created = await self._core.store.apply(create_run(self._core.plans, new, audit=recording.current()))
+        if len(created.tasks) < created.run.total:
+            await self._core.dispatch.settled(created.run.id)
+            return pb.RunPipelineResponse(run=await finding.run_document(self._core, created.run.id))
+        return pb.RunPipelineResponse(run=documents.run_document(created.run, created.tasks))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        """Runs, newest first."""
+        page = await self._core.store.read(
+            queries.list_runs, state=request.state, pipeline=request.pipeline, limit=request.limit, after=request.after
+        )
+        return pb.ListRunsResponse(runs=page.runs, more=page.more)
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.RunDocument:
+        """A run with its tasks and logs."""
+        return await finding.run_document(self._core, await finding.run_id(self._core, request.run))
+
+    async def CancelRuns(self, request: pb.CancelRunsRequest, context: Context) -> pb.CancelRunsResponse:
+        """Asks runs to end."""
+        if not request.runs:
+            raise GameNodeError(Code.INVALID_ARGUMENT, "which runs? none is named")
+        run_ids = [await finding.run_id(self._core, text) for text in request.runs]
+        op = cancel_runs(
+            self._core.plans,
+            run_ids=run_ids,
+            by=principals.current().name,
+            reason=_reason(request.reason, required=False),
+            force=request.force,
+            audit=recording.current(target=",".join(run_ids)[:MAX_REASON]),
+        )
+        return pb.CancelRunsResponse(runs=map(run_to_proto, await self._core.store.apply(op)))
+
+    async def ResolveTask(self, request: pb.ResolveTaskRequest, context: Context) -> pb.ResolveTaskResponse:
+        """A person's word on a task."""
+        run_id = await finding.run_id(self._core, request.run)
+        answer = getattr(request, "as")
+        as_: Resolution | None = next((word for word in get_args(Resolution) if word == answer), None)
+        if as_ is None:
+            raise GameNodeError(
+                Code.INVALID_ARGUMENT, f"a task is resolved as {', '.join(get_args(Resolution))}, not as {answer!r}"
+            )
+        reason = _reason(request.reason, required=True)
+        _, tasks = await finding.run_and_tasks(self._core, run_id)
+        if request.node:
+            task = finding.task_on(tasks, request.node)
+        else:
+            stuck = [task for task in tasks if task.state is TaskState.NEEDS_ATTENTION]
+            if len(stuck) != 1:
+                raise GameNodeError(
+                    Code.INVALID_ARGUMENT, f"on which node? {len(stuck)} tasks of run {run_id} need attention"
+                )
+            task = stuck[0]
+        op = resolve_task(
+            self._core.plans,
+            run_id=run_id,
+            node_id=task.node.id,
+            as_=as_,
+            by=principals.current().name,
+            reason=reason,
+            audit=recording.current(target=f"{run_id}/{task.node.name}"),
+        )
+        return pb.ResolveTaskResponse(task=task_to_proto(await self._core.store.apply(op)))
+
+    async def ExplainRun(self, request: pb.ExplainRunRequest, context: Context) -> pb.ExplainRunResponse:
+        """Why a run does not move."""
+        core, view = self._core, self._core.store.view
+        run, tasks = await finding.run_and_tasks(core, await finding.run_id(core, request.run))
+        plan = core.plans.known(run.bundle_digest)
+        if plan is None:
+            plan = await core.store.apply(lambda tx: core.plans.plan(run.bundle_digest, tx.bundle))
+        nodes = {node.id: node for task in tasks if (node := view.node(task.node.id)) is not None}
+        world = World(
+            nodes=nodes,
+            taken={node_id: sum(map(holds_slot, view.live_tasks_on(node_id))) for node_id in nodes},
+            grace=core.intervals.task_grace,
+            now=core.clock.now(),
+        )
+        summary, lines = explain_run(run, tasks, plan, world)
+        return pb.ExplainRunResponse(
+            summary=summary,
+            tasks=[pb.Explanation(task_id=line.task_id, node=line.node, text=line.text) for line in lines],
+        )
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.RunUpdate]:
+        """A run as it goes on, to its end."""
+        run_id = await finding.run_id(self._core, request.run)
+        async with aclosing(run_updates(self._core, run_id)) as updates:
+            async for update in updates:
+                yield update
+
+
+def _placement(compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
+    return placement_request(compiled.loaded.spec, selectors=request.selectors, nodes=request.nodes, all=request.all)
+
+
+def _target(request: pb.RunPipelineRequest) -> str:
+    if request.all:
+        return "all"
+    return " ".join([*(f"-l {text}" for text in request.selectors), *request.nodes])
+
+
+def _reason(text: str, *, required: bool) -> str:
+    if required and not text.strip():
+        raise GameNodeError(Code.INVALID_ARGUMENT, "this needs a reason")
+    if len(text) > MAX_REASON:
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
+    return text
+
+
+def _digest(request: pb.RunPipelineRequest) -> str:
+    bare = pb.RunPipelineRequest()
+    bare.CopyFrom(request)
+    bare.ClearField("request_id")
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
