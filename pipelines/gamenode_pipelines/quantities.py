@@ -23,7 +23,7 @@ _NANOSECONDS: Final = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
-_NUMBER: Final = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
+_NUMBER: Final = r"(?:[0-9]{1,19}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
 _DURATION_PART: Final = re.compile(rf"({_NUMBER})(ns|us|µs|μs|ms|s|m|h|d)")
 _DURATION: Final = re.compile(rf"(?:{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h|d))+")
 _BARE: Final = re.compile(_NUMBER)

@@ -13,8 +13,9 @@ def shown(text: str, limit: int = 60) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """The valid name that was probably meant, or nothing."""
-    close = difflib.get_close_matches(word[:64].lower(), sorted(names), n=1, cutoff=0.6)
-    return close[0] if close else ""
+    by_folded = {name.casefold(): name for name in sorted(names)}
+    close = difflib.get_close_matches(word[:64].casefold(), by_folded, n=1, cutoff=0.5 if len(word) < 4 else 0.6)
+    return by_folded[close[0]] if close else ""
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:
