@@ -190,7 +190,7 @@ def run(flags: dict[str, Any], detach: bool) -> int:
 
     load_identity(settings.agent_dir)
     if detach:
-        return _detach(settings, {**(click.get_current_context().obj or {}), **_given(flags)})
+        return _detach(settings, _given({**(click.get_current_context().obj or {}), **_given(flags)}))
     from gamenode_agent import app
 
     try:
