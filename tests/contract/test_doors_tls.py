@@ -135,8 +135,8 @@ async def test_each_port_serves_its_own_services_and_no_other(house: House) -> N
 
 
 async def test_health_is_served_on_every_port_and_reflection_to_operators_only(house: House) -> None:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
 
     node = await house.join("eu-1")
     agents = house.agent_channel(node.shown)
