@@ -247,7 +247,9 @@ CONTEXTS = Table(
 
 def _step_log(document: Document, now: float) -> str:
     log = document["log"]
-    return f"{log['lines']} lines" + ("" if log["complete"] else "…")
+    if log is None:
+        return "-"
+    return f"{log['lines']} line{'' if log['lines'] == 1 else 's'}" + ("" if log["complete"] else "…")
 
 
 def _exit(document: Document, now: float) -> str:
@@ -277,10 +279,9 @@ STEPS = Table(
 def run_rows(run: Document) -> list[dict[str, Any]]:
     """A run's tasks × steps as rows of `STEPS`; a task without steps, or with an error of its own, has a row too."""
     rows: list[dict[str, Any]] = []
-    nothing: dict[str, Any] = {"lines": 0, "complete": True}
     for task in run["tasks"]:
         if task["error"] is not None or not task["steps"]:
             row = {key: task[key] for key in ("node", "state", "started_at", "finished_at", "error")}
-            rows.append({**row, "step": "(task)", "attempt": task["fence"], "exit_code": None, "log": nothing})
+            rows.append({**row, "step": "(task)", "attempt": task["fence"], "exit_code": None, "log": None})
         rows.extend({**step, "node": task["node"], "step": step["id"]} for step in task["steps"])
     return rows

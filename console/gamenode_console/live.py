@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gamenode_console import texts
+from gamenode_console import outcomes, texts
 
 Document = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ class LiveRun:
         shown, hidden = _split(ordered, room)
         counts = Counter(task["state"] for task in self.tasks.values())
         took = _took(run, now)
-        title = f"{run['pipeline']} v{run['version']}  run {run['id']}  {run['state']}" + (f"  {took}" if took else "")
+        title = f"{outcomes.pipeline_name(run)}  run {run['id']}  {run['state']}" + (f"  {took}" if took else "")
         return View(
             texts.one_line(title),
             tuple(_row(task, now) for task in shown),

@@ -149,6 +149,7 @@ class Style:
 
 def summary(ended: Ended) -> str:
     """How a log ended, in a line."""
+    lines = f"{ended.lines} line{'' if ended.lines == 1 else 's'}"
     if ended.complete:
-        return f"complete: {ended.lines} lines, {ended.bytes} bytes, sha256 {ended.sha256}"
-    return f"not complete: {ended.lines} lines, {ended.bytes} bytes are here"
+        return f"complete: {lines}, {ended.bytes} bytes, sha256 {ended.sha256}"
+    return f"not complete: {lines}, {ended.bytes} bytes are here"

@@ -44,6 +44,11 @@ def sentence(run: Document) -> str:
             return head
 
 
+def pipeline_name(run: Document) -> str:
+    """A run's pipeline with its version; version 0 is that of a file that was never stored."""
+    return f"{run['pipeline']} v{run['version']}" if run["version"] else f"{run['pipeline']} (from a file)"
+
+
 def goes_on(run_id: str) -> str:
     """What Ctrl-C says: nothing was cancelled, and how to."""
     return (

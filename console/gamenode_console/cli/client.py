@@ -30,6 +30,7 @@ class Client:
         self.flags: dict[str, Any] = {}
         #: Printed when Ctrl-C ends the command: what goes on, and how to end that too.
         self.on_interrupt = ""
+        self._notice = ""
 
     def add_flags(self, flags: Mapping[str, Any]) -> None:
         """Takes over what was given; a later one, nearer to the command, wins."""
@@ -76,7 +77,10 @@ class Client:
             return await work(gateway)
 
     def notify(self, text: str) -> None:
-        """What the gateway says of its connection."""
+        """What the gateway says of its connection; once, however many streams notice."""
+        if text == self._notice:
+            return
+        self._notice = text
         self.say(f"gamenode: {text}", colour="yellow")
 
     def confirm(self, question: str, *, yes: bool) -> None:

@@ -57,6 +57,8 @@ class LogPrinter:
         nodes = {task["node"] for task in tasks if not node or node in (task["node"], task["node_id"])}
         steps = {found["id"] for task in tasks for found in task["steps"] if not step or found["id"] == step}
         style = loglines.Style(nodes=len(nodes or tasks) > 1, steps=len(steps) > 1, timestamps=timestamps, grep=grep)
+        origins = [loglines.Origin(name, found, 1, 1) for name in nodes or {""} for found in steps or {""}]
+        style.width = min(max(len(style.prefix(origin)) for origin in origins), 40)
         return cls(client, style, to_stderr=to_stderr, verbose=verbose)
 
     def print(self, piece: LogPiece) -> None:

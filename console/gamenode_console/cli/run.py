@@ -71,7 +71,7 @@ def _lines(client: Client, document: Document) -> Iterator[str]:
     now = wall_clock()
     pairs = [
         ("Run", document["id"]),
-        ("Pipeline", f"{document['pipeline']} v{document['version']}"),
+        ("Pipeline", outcomes.pipeline_name(document)),
         ("State", document["state"]),
         ("By", f"{document['created_by']}, {texts.age(document['created_at'], now)} ago"),
         ("Took", columns.duration(document, now)),

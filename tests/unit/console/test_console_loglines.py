@@ -52,7 +52,7 @@ def test_a_hole_and_the_end_close_an_open_line() -> None:
     ended.end.CopyFrom(state_management_pb2.LogStatusEnd(complete=True, lines=1, bytes=4, sha256="aa"))
     (end,) = cutter.feed(ended)
     assert isinstance(end, Ended)
-    assert summary(end) == "complete: 1 lines, 4 bytes, sha256 aa"
+    assert summary(end) == "complete: 1 line, 4 bytes, sha256 aa"
 
 
 def test_a_line_without_end_does_not_grow_for_ever() -> None:
