@@ -34,8 +34,8 @@ def _word(enum: Any, prefix: str, value: int) -> str:
 async def _logs(cluster: Cluster, document: RunDocument) -> dict[str, str]:
     logs: dict[str, str] = {}
     async with cluster.gateway() as gateway:
-        for status in document.logs:
-            assert status.complete, f"the log of {status.ref.step_id} is not complete"
+        for status in sorted(document.logs, key=lambda status: status.ref.attempt):
+            assert status.complete, f"the log of {status.ref.step_id} is not complete: {status}"
             piece = await gateway.state.read_log(status.ref, offset=0, limit=1 << 20)
             logs[status.ref.step_id] = piece.data.decode()
     return logs

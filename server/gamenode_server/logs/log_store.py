@@ -20,7 +20,7 @@ from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import LogSummary
 from gamenode_proto.logfile import Chunk, LogReader
 from gamenode_server.logs.files import Finished, OpenLogs, Received, path_of, refs_of, status_of
-from gamenode_server.logs.refs import LogRef, LogStatus
+from gamenode_server.logs.refs import LogRef, LogStatus, ended_status
 from gamenode_server.logs.retention import RunLogs, measure
 from gamenode_server.logs.thread import Job, LogThread, Outcome
 
@@ -80,7 +80,7 @@ class LogStore:
         """Adds bytes at `offset`; returns once they are on the disk.
 
         What is there already is skipped. Where bytes in front are missing, nothing is added: `rewind`, and the offset
-        to go on from. Raises GameNodeError: STORAGE_FULL (nothing of it was stored; send it again later), PROTOCOL_ERROR.
+        to go on from. Raises GameNodeError: STORAGE_FULL (nothing of it was stored; send it again), PROTOCOL_ERROR.
         """
         return await (await self.offer(ref, offset, data, records))
 
@@ -127,8 +127,8 @@ class LogStore:
             for status in found:
                 self._remember(status, replace=False)
             missing = {status.ref: status for status in found}
-            return [self._known.get(ref) or missing[ref] for ref in expected]
-        return [self._known[ref] for ref in expected]
+            return [_judged(self._known.get(ref) or missing[ref], summary) for ref, summary in expected.items()]
+        return [_judged(self._known[ref], summary) for ref, summary in expected.items()]
 
     async def logs_of(self, run_id: str) -> list[LogRef]:
         """Every log of a run that has a byte."""
@@ -164,7 +164,7 @@ class LogStore:
                     shutil.rmtree(folder)
             return None, None
 
-        await self._put(None, work, urgent=False)
+        await self._put(None, work, urgent=True)
         for ref in [ref for ref in self._known if ref.run_id in gone]:
             del self._known[ref]
 
@@ -221,6 +221,13 @@ class LogStore:
         loop = asyncio.get_running_loop()
         result: Any = await loop.run_in_executor(self._pool, work)
         return result  # type: ignore[no-any-return]
+
+
+def _judged(status: LogStatus, expected: LogSummary | None) -> LogStatus:
+    """A log that was to have no byte is whole without ever having been sent."""
+    if status.ended or expected is None or expected.bytes or status.bytes:
+        return status
+    return ended_status(status.ref, expected, complete=not expected.holes)
 
 
 def _read(directory: Path, ref: LogRef, offset: int, limit: int) -> LogSlice:
