@@ -27,7 +27,6 @@ from gamenode_proto import transport
 from gamenode_proto.backoff import full_jitter
 from gamenode_proto.errors import from_rpc
 from gamenode_proto.process.addresses import split_address
-from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.tokens import JoinToken
 from gamenode_proto.v1.enrolment_pb2 import JoinRequest, JoinResponse
 from gamenode_proto.v1.enrolment_pb2_grpc import EnrolmentStub
@@ -92,7 +91,6 @@ async def join(
         certificate_pem=response.certificate_pem,
         ca_pem=response.ca_pem,
     )
-    failpoint("join.before_save")
     save_identity(agent_dir, identity)
     pending.unlink(missing_ok=True)
     return identity

@@ -210,7 +210,7 @@ class Journal:
 
         try:
             await self._writer.apply(store)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             self._dropped[:0] = dropped
             raise StorageFull(error) from error
         if entry.bundle is not None:
@@ -313,7 +313,7 @@ class Journal:
     async def _apply(self, operation: Callable[[_Transaction], Any]) -> Any:
         try:
             return await self._writer.apply(operation)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise StorageFull(error) from error
 
 

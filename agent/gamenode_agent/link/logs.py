@@ -163,23 +163,24 @@ class LogShipper:
         self._window = self._limits.chunk
         self._steady = False
         self._in_flight = 0
-        for log in self._logs.values():
-            log.restart()
-            self._queue(log)
-        async with open_logs() as stub:
-            call = stub.Logs()
-            try:
-                async with asyncio.TaskGroup() as group:
-                    receiver = group.create_task(self._receive(call))
-                    await self._send(call)
-                    await call.done_writing()
-                    receiver.cancel()
-            except BaseExceptionGroup as ended:
-                raise _first(ended) from None
-            finally:
-                call.cancel()
-                for log in self._logs.values():
-                    log.close()
+        try:
+            async with open_logs() as stub:
+                call = stub.Logs()
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        receiver = group.create_task(self._receive(call))
+                        await self._send(call)
+                        await call.done_writing()
+                        receiver.cancel()
+                except BaseExceptionGroup as ended:
+                    raise _first(ended) from None
+                finally:
+                    call.cancel()
+        finally:
+            for log in self._logs.values():
+                log.close()
+                log.restart()
+                self._queue(log)
 
     async def _send(self, call: grpc.aio.StreamStreamCall[LogUpload, LogAck]) -> None:
         """Sends until there has been nothing to send for a while."""
