@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gamenode_proto.process.logs import FORMATS, LEVELS
 from gamenode_proto.process.parsers import address, addresses, duration, one_of, path, size, texts
 from gamenode_proto.process.settings import setting
 from gamenode_proto.transport import Keepalive
+from gamenode_server.identity.login import UnixRoles
 from gamenode_server.intervals import Intervals
 
 DAY = 86_400.0
+
+
+def _unix_roles(value: Any) -> tuple[str, ...]:
+    items = texts(value)
+    UnixRoles.parse(items)
+    return items
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class ServerSettings:
     log_format: str = setting("text", doc="How to log.", parse=one_of(*FORMATS))
 
     unix_roles: tuple[str, ...] = setting(
-        (), doc="Roles of local users: USER=ROLE or @GROUP=ROLE.", parse=texts, hidden=True
+        (), doc="Roles of local users: USER=ROLE or @GROUP=ROLE.", parse=_unix_roles, hidden=True
     )
     heartbeat: float = setting(5.0, doc="Between two heartbeats of an agent.", hidden=True)
     metrics_interval: float = setting(5.0, doc="Between two samples of a host.", hidden=True)

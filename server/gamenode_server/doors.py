@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gamenode_proto.process.places import SYSTEM_GROUP, SYSTEM_SOCKET
 from gamenode_proto.v1 import administration_pb2_grpc, enrolment_pb2_grpc
 from gamenode_server.advertising import Advertised, advertised
 from gamenode_server.audit.ledger import Ledger
 from gamenode_server.config import ServerSettings
 from gamenode_server.identity.ca import Cluster
-from gamenode_server.identity.login import LoginDesk, UnixRoles
+from gamenode_server.identity.login import LoginDesk, SocketAccess, UnixRoles
+from gamenode_server.identity.principals import Role
 from gamenode_server.place import Place
 from gamenode_server.rpc.administration import Administration
 from gamenode_server.rpc.callers import LocalCallers, NodeCallers, nobody
@@ -56,9 +58,9 @@ class Doors:
         self._cluster = cluster
         self._bound: Bound | None = None
         self.ledger = Ledger(store, key=cluster.audit_key, signer=cluster.ticket_key, checkpoints=place.checkpoints)
-        roles = UnixRoles.parse(settings.unix_roles)
-        self._shared_socket = bool(roles.by_name)
-        desk = LoginDesk(roles=roles, clock=store.clock)
+        # Whoever the system lets at the system socket may operate; the settings can say otherwise.
+        roles = UnixRoles.parse((f"@{SYSTEM_GROUP}={Role.OPERATOR}", *settings.unix_roles))
+        self.desk = LoginDesk(roles=roles, clock=store.clock)
         enrolment = Enrolment(
             store,
             cluster=cluster,
@@ -72,7 +74,7 @@ class Doors:
         nodes = NodeCallers(store, cluster_id=cluster.cluster_id, wall=wall, quarantine=quarantine)
         self._listeners = Listeners(
             cluster=cluster,
-            desk=desk,
+            desk=self.desk,
             keepalive=settings.keepalive,
             agents=Audience(agents, Doorman(store, identify=nodes, live=live, wall=wall)),
             enrolment=Audience(
@@ -94,7 +96,7 @@ class Doors:
                         ),
                     ),
                 ],
-                Doorman(store, identify=LocalCallers(desk), live=live, wall=wall),
+                Doorman(store, identify=LocalCallers(self.desk), live=live, wall=wall),
             ),
         )
 
@@ -105,9 +107,11 @@ class Doors:
 
     async def open(self, *, listen: str, join_listen: str, control_socket: Path) -> Bound:
         """Binds the listeners and serves. Raises GameNodeError that names an address that cannot be had."""
-        mode = 0o666 if self._shared_socket else 0o600
+        access = SocketAccess.for_group(SYSTEM_GROUP) if control_socket == SYSTEM_SOCKET else SocketAccess()
+        if self._settings.unix_roles:
+            access = SocketAccess(mode=0o666)  # the login socket tells them apart
         self._bound = await self._listeners.start(
-            listen=listen, join_listen=join_listen, control_socket=control_socket, socket_mode=mode
+            listen=listen, join_listen=join_listen, control_socket=control_socket, access=access
         )
         return self._bound
 

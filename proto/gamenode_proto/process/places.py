@@ -16,6 +16,8 @@ from gamenode_pipelines.errors import Code, GameNodeError
 
 SYSTEM_DATA_DIR = Path("/var/lib/gamenode")
 SYSTEM_SOCKET = Path("/run/gamenode/control.sock")
+#: Its members may use the system socket.
+SYSTEM_GROUP = "gamenode"
 #: A Unix socket's path is at most 107 bytes; some room is left for the login socket's name.
 MAX_SOCKET_PATH = 100
 

@@ -64,6 +64,28 @@ class UnixRoles:
         return max(roles, key=list(Role).index, default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class SocketAccess:
+    """Who may connect to a socket: its mode, and its group where it is not the server's own."""
+
+    mode: int = 0o600
+    gid: int = -1
+
+    @classmethod
+    def for_group(cls, name: str) -> SocketAccess:
+        """The group's members, where there is such a group; else this user only."""
+        try:
+            return cls(0o660, grp.getgrnam(name).gr_gid)
+        except KeyError:
+            return cls()
+
+    def apply(self, path: Path) -> None:
+        """Opens a socket that nobody else could use until now."""
+        if self.gid >= 0:
+            os.chown(path, -1, self.gid)
+        os.chmod(path, self.mode)
+
+
 class LoginDesk:
     """Serves the login socket and knows the tokens it gave. For one loop."""
 
@@ -76,7 +98,7 @@ class LoginDesk:
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
 
-    async def start(self, path: Path, *, mode: int = 0o600) -> None:
+    async def start(self, path: Path, *, access: SocketAccess) -> None:
         """Listens on `path`; only under the lock of the data dir, because it takes over what is there."""
         before = os.umask(0o177)
         try:
@@ -84,7 +106,7 @@ class LoginDesk:
             self._server = await asyncio.start_unix_server(self._serve, str(path))
         finally:
             os.umask(before)
-        os.chmod(path, mode)
+        access.apply(path)
         self._path = path
 
     async def stop(self) -> None:

@@ -29,7 +29,7 @@ from gamenode_proto import transport
 from gamenode_proto.process.places import login_socket_path, prepare_socket_dir
 from gamenode_proto.transport import Keepalive
 from gamenode_server.identity.ca import Cluster
-from gamenode_server.identity.login import LoginDesk
+from gamenode_server.identity.login import LoginDesk, SocketAccess
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +90,8 @@ class Listeners:
         self._servers: list[grpc.aio.Server] = []
         self._health: list[tuple[health.aio.HealthServicer, Audience]] = []
 
-    async def start(self, *, listen: str, join_listen: str, control_socket: Path, socket_mode: int = 0o600) -> Bound:
-        """Binds everything, then serves. Raises GameNodeError that names the address where one is taken or not ours."""
+    async def start(self, *, listen: str, join_listen: str, control_socket: Path, access: SocketAccess) -> Bound:
+        """Binds everything, then serves. Raises GameNodeError that names an address that is taken or not ours."""
         keepalive = self._keepalive
         agents = self._server(
             self._agents,
@@ -116,8 +116,8 @@ class Listeners:
                 control_socket=control_socket,
             )
             prepare_socket_dir(control_socket)
-            _bind_unix(operators, control_socket, socket_mode)
-            await self._desk.start(login_socket_path(control_socket), mode=socket_mode)
+            _bind_unix(operators, control_socket, access)
+            await self._desk.start(login_socket_path(control_socket), access=access)
             for server in self._servers:
                 await server.start()
         except BaseException:
@@ -203,7 +203,7 @@ def _check_free(host: str, port: int, flag: str) -> None:
             raise _cannot_listen(flag, transport.join_address(host, port), why) from error
 
 
-def _bind_unix(server: grpc.aio.Server, path: Path, mode: int) -> None:
+def _bind_unix(server: grpc.aio.Server, path: Path, access: SocketAccess) -> None:
     before = os.umask(0o177)
     try:
         server.add_insecure_port(f"unix:{path}")
@@ -211,7 +211,7 @@ def _bind_unix(server: grpc.aio.Server, path: Path, mode: int) -> None:
         raise _cannot_listen("the control socket", str(path), str(error)) from error
     finally:
         os.umask(before)
-    os.chmod(path, mode)
+    access.apply(path)
 
 
 def _cannot_listen(flag: str, address: str, why: str) -> GameNodeError:
