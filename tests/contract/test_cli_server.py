@@ -351,6 +351,46 @@ async def test_ctrl_c_leaves_the_run_alone_and_says_how_to_cancel(fake: FakeCont
     assert not fake.requests("CancelRuns")
 
 
+async def test_sigterm_ends_the_client_without_a_word(fake: FakeControl) -> None:
+    watching = asyncio.Event()
+
+    async def silent(request: object) -> AsyncIterator[object]:
+        watching.set()
+        await asyncio.Event().wait()
+        yield request
+
+    fake.answers["WatchEvents"] = silent
+    process = await fake.popen("events", "-f")
+    async with asyncio.timeout(20):
+        await watching.wait()
+    process.terminate()
+    assert await asyncio.wait_for(process.communicate(), 20) == (b"", b"")
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+async def test_a_run_may_be_given_another_timeout(fake: FakeControl) -> None:
+    fake.answers["RunPipeline"] = pipeline_management_pb2.RunPipelineResponse(run=a_run_document(state=RUNNING))
+    assert (await fake.cli("pipeline", "run", "hello", "--run-timeout", "90s"))[0] == 0
+    assert fake.requests("RunPipeline")[0].timeout == 90.0
+
+
+async def test_render_compiles_what_is_stored_and_what_is_in_a_file(fake: FakeControl, tmp_path: Path) -> None:
+    text = "pipeline: p\nparams: {n: {type: integer, default: 3}}\nsteps:\n  - {id: one, run: echo}\n"
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    stored = pipeline_management_pb2.Pipeline(name="p", version=4, text=text)
+    fake.answers["GetPipeline"] = pipeline_management_pb2.GetPipelineResponse(pipeline=stored)
+    named, filed, wrong = await asyncio.gather(
+        fake.cli("pipeline", "render", "p", "-p", "n=7", "-o", "json"),
+        fake.cli("pipeline", "render", str(file)),
+        fake.cli("pipeline", "render", str(file), "-p", "n=x"),
+    )
+    plan = json.loads(named[1])
+    assert (plan["version"], plan["params"], plan["steps"][0]["id"]) == (4, {"n": 7}, "one")
+    assert b"n: 3" in filed[1]
+    assert (wrong[0], "'n'" in wrong[2]) == (2, True)
+
+
 async def test_a_dry_run_shows_where_and_why(fake: FakeControl) -> None:
     answer = pipeline_management_pb2.RenderPipelineResponse(
         plan=plan_pb2.Plan(pipeline="hello", on_lost=plan_pb2.ON_LOST_WAIT)

@@ -30,6 +30,8 @@ class Client:
         self.flags: dict[str, Any] = {}
         #: Printed when Ctrl-C ends the command: what goes on, and how to end that too.
         self.on_interrupt = ""
+        #: The signal other than Ctrl-C that ends the command.
+        self.ended_by: int | None = None
         self._notice = ""
 
     def add_flags(self, flags: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -137,6 +138,8 @@ class RootGroup(Group):
         client = Client()
         name = prog_name or "gamenode"
         code = int(ExitCode.OK)
+        if args is None:
+            _end_like_ctrl_c(client)
         try:
             if instruction := os.environ.get(COMPLETE):
                 code = shell_completion.shell_complete(self, {}, name, COMPLETE, instruction)
@@ -150,10 +153,22 @@ class RootGroup(Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = 128 + 13
         except KeyboardInterrupt:
-            code = interrupted(client)
+            code = 128 + client.ended_by if client.ended_by else interrupted(client)
         except Exception as error:
             code = report(error)
         sys.exit(code)
+
+
+def _end_like_ctrl_c(client: Client) -> None:
+    """Makes SIGTERM and a hang-up end the command as Ctrl-C does: connections closed, the terminal given back."""
+
+    def end(number: int, frame: object) -> None:
+        client.ended_by = number
+        signal.raise_signal(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` stays in force
+            signal.signal(number, end)
 
 
 def interrupted(client: Client) -> int:

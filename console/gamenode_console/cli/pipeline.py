@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gamenode_console import columns, tables
+from gamenode_console import columns, tables, words
 from gamenode_console.cli import sources, watching
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.completion import complete_pipeline
@@ -18,7 +18,7 @@ from gamenode_console.cli.pipeline_run import run
 from gamenode_console.documents import Document, pipelines
 from gamenode_pipelines.errors import InvalidPipeline
 from gamenode_proto.process.exits import ExitCode
-from gamenode_proto.v1.pipeline_management_pb2 import RunPipelineRequest
+from gamenode_proto.v1.pipeline_management_pb2 import Pipeline
 
 if TYPE_CHECKING:
     from gamenode_console.gateway import Gateway
@@ -169,7 +169,7 @@ def _problem(found: Any) -> Document:
     "render",
     examples=[
         "gamenode pipeline render deploy -p port=27961",
-        "gamenode pipeline render deploy.yaml -p mode=ctf -o json",
+        "gamenode pipeline render ./deploy.yaml -p mode=ctf -o json",
     ],
 )
 @click.argument("name", metavar="NAME|FILE", shell_complete=complete_pipeline)
@@ -180,25 +180,36 @@ def _problem(found: Any) -> Document:
 def render(
     client: Client, name: str, version: int | None, params: tuple[tuple[str, str], ...], params_file: str | None
 ) -> None:
-    """Show the compiled plan: parameters typed, defaults filled in, sub-pipelines inlined. Nothing is run."""
-    request = RunPipelineRequest(version=version or 0, params=sources.read_params(params, params_file), all=True)
+    """Show the compiled plan: parameters typed, defaults filled in. Nothing is run; a FILE needs no server."""
+    from gamenode_pipelines.compile import compile_plan
+    from gamenode_pipelines.load import load_pipelines
+    from gamenode_proto.codec.plan import plan_to_proto
+
     if sources.is_file(name):
+        if version is not None:
+            raise click.UsageError("--version is for stored pipelines")
         (source,) = sources.read_sources([name])
-        request.source.CopyFrom(source)
+        text, file, number = source.text, source.file, 0
     else:
-        request.name = name
 
-    async def work(gateway: Gateway) -> Document:
-        return pipelines.rendered(await gateway.pipelines.render(request))
+        async def work(gateway: Gateway) -> Pipeline:
+            return (await gateway.pipelines.get(name, version=version or 0)).pipeline
 
-    document = client.run(work)
+        stored = client.run(work)
+        text, file, number = stored.text, stored.name, stored.version
+    given = {key: words.value(value) for key, value in sources.read_params(params, params_file).items()}
+    loaded = load_pipelines(text, file)
+    if len(loaded) != 1:
+        raise click.UsageError(f"{file} holds {len(loaded)} pipelines; one can be shown at a time")
+    known = {key: value for key, value in given.items() if value is not None}
+    plan = pipelines.plan(plan_to_proto(compile_plan(loaded[0].spec, known, version=number)))
 
     def human() -> Iterator[str]:
         import yaml
 
-        yield from yaml.safe_dump(document["plan"], sort_keys=False, allow_unicode=True, width=100).splitlines()
+        yield from yaml.safe_dump(plan, sort_keys=False, allow_unicode=True, width=100).splitlines()
 
-    client.output.one(document["plan"], human, name=document["plan"]["pipeline"])
+    client.output.one(plan, human, name=plan["pipeline"])
 
 
 @pipeline.command("schema", examples=["gamenode pipeline schema > pipeline.schema.json"])

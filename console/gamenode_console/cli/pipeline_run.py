@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="Wait for its end; the exit code says how it ended.")
 @click.option("--follow", is_flag=True, help="Wait, and print what its steps say.")
 @click.option("--timeout", type=DURATION, help="With --wait or --follow: how long; the run goes on. Exit code 7.")
+@click.option("--run-timeout", type=DURATION, help="Ends tasks that take longer, in place of the pipeline's timeout.")
 @click.option("--request-id", default="", metavar="ID", help="The same id again answers with the same run.")
 @click.option("--note", default="", metavar="TEXT", help="Why; kept with the run.")
 @pass_client
@@ -61,6 +62,7 @@ def run(
     wait: bool,
     follow: bool,
     timeout: float | None,
+    run_timeout: float | None,
     request_id: str,
     note: str,
 ) -> int:
@@ -81,6 +83,7 @@ def run(
         # An id of our own lets a lost answer be asked for again without a second run.
         request_id=request_id or secrets.token_hex(12),
         note=note,
+        timeout=run_timeout or 0.0,
     )
     if sources.is_file(name):
         if version is not None:
