@@ -20,7 +20,7 @@ from gamenode_proto.process.places import control_socket_path, default_data_dir
 from gamenode_proto.v1 import agent_link_pb2_grpc, pipeline_management_pb2_grpc, state_management_pb2_grpc
 from gamenode_server.config import ServerSettings
 from gamenode_server.controller.nodes import quarantine_node
-from gamenode_server.core import Core, make_core, run_core, start_core
+from gamenode_server.core import Core, drain_core, make_core, run_core, start_core
 from gamenode_server.dispatch import Dispatch
 from gamenode_server.doors import Doors
 from gamenode_server.hub import Hub
@@ -62,6 +62,7 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
         cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
         async with _built(settings, place, cluster) as (core, doors):
             bound = await _open(doors, settings, place)
+            core.dispatch.addresses = doors.advertised().agents
             try:
                 place.publish(
                     version=core.version,
@@ -72,6 +73,7 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
                 yield Server(core, doors, place, bound)
             finally:
                 place.withdraw()
+                drain_core(core)
                 await doors.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gamenode_pipelines import library
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_proto import tickets
 from gamenode_proto.process.clock import Clock, wall_clock
+from gamenode_proto.v1 import agent_link_pb2
 from gamenode_server.admission import Admission
 from gamenode_server.config import ServerSettings
 from gamenode_server.controller.compiler import Compiler
@@ -35,6 +37,8 @@ from gamenode_server.timers import Timers
 logger = logging.getLogger(__name__)
 
 _INCARNATION_KEY = "incarnation"
+#: Agents that come back in a second after a stop.
+RETURNS_PER_SECOND = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,15 @@ async def run_core(core: Core, settings: ServerSettings) -> None:
         group.create_task(core.dispatch.run(core.store))
         group.create_task(timers.run())
         group.create_task(keep_house(core.store, core.logs, settings, core.intervals))
+
+
+def drain_core(core: Core) -> None:
+    """Sends every agent away, to come back to whoever serves next: spread out, so that they do not come as one."""
+    spread = max(0.2, len(core.sessions) / RETURNS_PER_SECOND)
+    for session in core.sessions:
+        drain = agent_link_pb2.Drain(retry_after=random.uniform(0.1, 0.1 + spread), reason="the server stops")
+        session.out.put(agent_link_pb2.ServerFrame(drain=drain))
+        session.out.finish()
 
 
 def _incarnation(tx: Tx) -> str:

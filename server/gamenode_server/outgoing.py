@@ -13,12 +13,14 @@ from gamenode_proto.v1 import agent_link_pb2
 
 #: An agent that is this many frames behind does not read any more: its session ends and starts over.
 CAPACITY = 4096
+#: An acknowledgement of records waits this long for others, seconds: nothing but the agent's pruning hangs on it.
+ACK_DELAY = 0.01
 
 
 class Outgoing:
     """A queue that never blocks the one who puts. Used on the loop only."""
 
-    __slots__ = ("_acked", "_capacity", "_dirty", "_error", "_finished", "_frames", "_heartbeat", "_wake")
+    __slots__ = ("_acked", "_capacity", "_dirty", "_due", "_error", "_finished", "_frames", "_heartbeat", "_wake")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
@@ -26,7 +28,9 @@ class Outgoing:
         self._wake = asyncio.Event()
         self._error: Error | None = None
         self._finished = False
+        #: There is something to acknowledge, and it has waited for company long enough.
         self._dirty = False
+        self._due = False
         self._acked = 0
         self._heartbeat = 0
 
@@ -50,12 +54,18 @@ class Outgoing:
         self._acked = acked
 
     def ack(self, *, acked: int | None = None, heartbeat: int | None = None) -> None:
-        """Sends the newest acknowledgement, whenever the stream gets to it."""
+        """Sends the newest acknowledgement: of a heartbeat at once, of records in a moment."""
         if acked is not None:
             self._acked = acked
         if heartbeat is not None:
             self._heartbeat = heartbeat
+            self._now_due()
+        elif not self._dirty:
+            asyncio.get_running_loop().call_later(ACK_DELAY, self._now_due)
         self._dirty = True
+
+    def _now_due(self) -> None:
+        self._due = True
         self._wake.set()
 
     def close(self, error: Error) -> None:
@@ -77,8 +87,8 @@ class Outgoing:
                 raise GameNodeError(self._error.code, self._error.message, details=self._error.details)
             if self._frames:
                 return self._frames.popleft()
-            if self._dirty:
-                self._dirty = False
+            if self._dirty and (self._due or self._finished):
+                self._dirty = self._due = False
                 return agent_link_pb2.ServerFrame(ack=agent_link_pb2.Ack(acked=self._acked, heartbeat=self._heartbeat))
             if self._finished:
                 return None

@@ -31,9 +31,7 @@ def cancel_runs(
                 raise GameNodeError(Code.NOT_FOUND, f"no run {run_id}")
             found.append(run)
         if all(run.state.ended for run in found):
-            said = ", ".join(
-                f"{run.id} has {run.state}" if run.error is None else f"{run.id} {run.state}" for run in found
-            )
+            said = ", ".join(f"run {run.id} has ended as {run.state}" for run in found)
             raise GameNodeError(Code.STATE_CONFLICT, f"nothing to cancel: {said}")
         moves = Moves(tx, plans, actor=by)
         cancel = CancelInfo(by=by, reason=reason, force=force, at=tx.now)

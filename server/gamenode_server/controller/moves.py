@@ -120,12 +120,12 @@ class Moves:
         cause = naming.cause(new, event, ignored, actor=self._actor, time=time)
         self._events.append(cause)
         if new is not old:
-            self._changed(old, new)
+            self._changed(old, new, time)
         return new
 
-    def _changed(self, old: Task, new: Task) -> None:
+    def _changed(self, old: Task, new: Task, time: float) -> None:
         self._tasks[new.id] = new
-        self._events.extend(naming.consequences(old, new, actor=self._actor))
+        self._events.extend(naming.consequences(old, new, actor=self._actor, time=time))
         if old.state is not new.state:
             if holds_slot(old) and not holds_slot(new):
                 self.fill(new.node.id)

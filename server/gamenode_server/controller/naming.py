@@ -136,7 +136,7 @@ def _step_end(new: Task, step_id: str, attempt: int, body: StepEnded) -> tuple[s
             return f"step.{step.state}", data
 
 
-def consequences(old: Task, new: Task, *, actor: str = "") -> list[NewEvent]:
+def consequences(old: Task, new: Task, *, actor: str = "", time: float = 0.0) -> list[NewEvent]:
     """What else the change means: steps that are skipped now, and the task's new state where it is news."""
     if new is old:
         return []
@@ -149,10 +149,10 @@ def consequences(old: Task, new: Task, *, actor: str = "") -> list[NewEvent]:
                 and step.state is StepState.SKIPPED
                 and (before is None or before.state is not StepState.SKIPPED)
             ):
-                events.append(_about(new, "step.skipped", step_id=step_id))
+                events.append(_about(new, "step.skipped", step_id=step_id, time=time))
     if new.state is not old.state and new.state in _NEWS:
         data = {} if new.error is None else {"error": str(new.error.code), "message": new.error.message}
-        events.append(_about(new, f"task.{new.state}", data=data, actor=actor))
+        events.append(_about(new, f"task.{new.state}", data=data, actor=actor, time=time))
     return events
 
 
@@ -173,7 +173,7 @@ def run_changed(old: Run | None, new: Run, *, actor: str = "") -> list[NewEvent]
 
 
 def _about(
-    task: Task, kind: str, *, step_id: str = "", data: dict[str, str] | None = None, actor: str = ""
+    task: Task, kind: str, *, step_id: str = "", data: dict[str, str] | None = None, actor: str = "", time: float = 0.0
 ) -> NewEvent:
     return NewEvent(
         type=kind,
@@ -184,4 +184,5 @@ def _about(
         fence=task.fence,
         actor=actor,
         data=data or {},
+        time=time,
     )
