@@ -172,6 +172,9 @@ class Service:
         if not isinstance(attempts, list):
             raise Refused(protocol.INVALID_ARGUMENT, "recover needs a list of attempts")
         lost = [recovery.Lost(str(a["key"]), str(a["directory"]), str(a.get("boot_id", ""))) for a in attempts]
+        if self._ending and any(self._report_of(attempt.key) is None for attempt in lost):
+            # What it does not know may be begun by the next one, and not be looked for by two.
+            raise Refused(protocol.SUPERVISOR_LOST, "the supervisor is ending")
         return {"attempts": self._recovered(lost)}
 
     def _recovered(self, lost: list[recovery.Lost]) -> list[Json]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gamenode_agent.supervisor.client import Phase
-from gamenode_pipelines.errors import Code
+from gamenode_agent.supervisor.client import AttemptKey, Phase
+from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.plan import StopPolicy
 from support.supervised import Supervised, alive, supervised
 from support.waiting import until
@@ -240,10 +240,16 @@ def _parent(pid: int) -> int:
 
 
 async def test_a_supervisor_that_is_told_to_end_stops_what_it_runs(host: Supervised) -> None:
-    report = await host.start("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
+    report = await host.start("trap 'sleep 0.3; echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
     await host.logged(report.key, b"up")
     pid = host.client.pid
     os.kill(pid, signal.SIGTERM)
+    await asyncio.sleep(0.1)
+    late = host.request(["true"])
+    for call in (host.client.spawn(late), host.client.recover([host.recoverable(AttemptKey(*late.key))])):
+        with pytest.raises(GameNodeError) as refused:
+            await call
+        assert refused.value.code is Code.SUPERVISOR_LOST
     end = await host.end_of(report.key)
     assert end.error is not None
     assert end.error.code is Code.SUPERVISOR_LOST
