@@ -35,10 +35,12 @@ class Backend:
         #: Called on the writer's thread with each change of `health`.
         self.on_health: Callable[[Health], None] = _ignore
         self._in_memory = path == engine.MEMORY
+        if not self._in_memory:
+            engine.check_header(Path(path))
         self._engine = engine.sqlite_writer(path)
         try:
             self._connection = self._engine.connect()
-            engine.check_file(self._connection, path)
+            engine.check_database(self._connection, path)
             self._connection.rollback()
             prepare_schema(self._connection, path)
             self.memory = Memory()
@@ -120,6 +122,7 @@ class Backend:
         """See `writer.Backend`."""
         if not self._in_memory and self.health is Health.OK:
             engine.checkpoint(self._connection)
+        self._cursor.close()  # else its last statement keeps the file open
         self._connection.close()
         self._engine.dispose()
 

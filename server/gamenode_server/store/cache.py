@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
 
 from gamenode_pipelines.runs import Run
@@ -91,9 +91,10 @@ class HotCache:
         """Every run that is here, with its tasks."""
         return [(entry.run, entry.tasks.copy()) for entry in self._entries.values() if entry.run is not None]
 
-    def bundles_in_use(self) -> set[str]:
-        """The digests of the bundles of the runs that are here."""
-        return {entry.run.bundle_digest for entry in self._entries.values() if entry.run is not None}
+    def bundles_in_use(self, *, but: Container[str]) -> set[str]:
+        """The digests of the bundles of the runs that are here, but for some."""
+        runs = [entry.run for entry in self._entries.values() if entry.run is not None]
+        return {run.bundle_digest for run in runs if run.id not in but}
 
     def live_runs(self) -> list[Run]:
         """Runs that have not ended, oldest first."""

@@ -8,6 +8,7 @@ Readers are `mode=ro` and cannot checkpoint. Transactions are begun here, not by
 from __future__ import annotations
 
 import sqlite3
+import struct
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ MEMORY = ":memory:"
 READERS = 4
 #: Up to this size a database is checked whole when it is opened; it takes under 0.2 s.
 QUICK_CHECK_BYTES = 32 << 20
+
+_MAGIC = b"SQLite format 3\0"
+#: The magic, and the application id at byte 68.
+_HEADER = struct.Struct(">16s52xI")
 
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -130,15 +135,27 @@ def sqlite_readers(path: Path) -> sa.Engine:
     return engine
 
 
-def check_file(connection: sa.Connection, path: Path | str) -> None:
-    """Refuses a file that is not ours or is damaged. On a new file it leaves our mark."""
-    mark = scalar(connection, "PRAGMA application_id")
-    empty = not scalar(connection, "SELECT count(*) FROM sqlite_master")
-    if mark not in (0, APPLICATION_ID) or (mark == 0 and not empty):
+def check_header(path: Path) -> None:
+    """Refuses a file that is not a database of ours before anything touches it. A new or empty file is fine."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+    except FileNotFoundError:
+        return
+    if not header:
+        return
+    magic, mark = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
+    # The mark of a database that was never checkpointed is in its WAL only.
+    if magic != _MAGIC or mark not in (0, APPLICATION_ID):
         raise GameNodeError(Code.DATA_LOSS, f"{path} is not a GameNode database")
-    if empty:
-        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-    elif scalar(connection, "PRAGMA page_count") * scalar(connection, "PRAGMA page_size") <= QUICK_CHECK_BYTES:
+
+
+def check_database(connection: sa.Connection, path: Path | str) -> None:
+    """Refuses a database that is not ours, or damaged as far as a quick look can tell."""
+    mark = scalar(connection, "PRAGMA application_id")
+    if mark != APPLICATION_ID and scalar(connection, "SELECT count(*) FROM sqlite_master"):
+        raise GameNodeError(Code.DATA_LOSS, f"{path} is not a GameNode database")
+    if scalar(connection, "PRAGMA page_count") * scalar(connection, "PRAGMA page_size") <= QUICK_CHECK_BYTES:
         found = scalar(connection, "PRAGMA quick_check(1)")
         if found != "ok":
             raise GameNodeError(Code.DATA_LOSS, f"{path} is damaged ({found}); restore a backup")

@@ -37,12 +37,16 @@ def prepare_schema(
 
 def _create(connection: sa.Connection, revision: str, scripts: Path) -> None:
     if scripts != SCRIPTS:
+        connection.rollback()
+        connection.begin()
         _upgrade(connection, revision, scripts)
     else:
         schema.metadata.create_all(connection)
         schema.revisions.create(connection)
         connection.execute(sa.insert(schema.revisions).values(version_num=revision))
         failpoint("store.schema")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA application_id={schema.APPLICATION_ID}")
     connection.commit()
 
 
@@ -51,6 +55,7 @@ def _migrate(connection: sa.Connection, path: Path | str, present: str, revision
     driver = connection.connection
     if sqlite:
         driver.cursor().execute("PRAGMA foreign_keys=OFF")  # without effect inside a transaction
+    connection.begin()  # else Alembic commits its own
     try:
         known = _upgrade(connection, revision, scripts, present)
         if not known:

@@ -21,8 +21,9 @@ from gamenode_server.hub import EventFilter, EventPage, Hub
 from gamenode_server.store import queries, retention
 from gamenode_server.store.backend import Backend
 from gamenode_server.store.cache import HotCache
+from gamenode_server.store.commits import Commit
 from gamenode_server.store.engine import MEMORY, READERS, Health, sqlite_readers
-from gamenode_server.store.transaction import Commit, Transaction
+from gamenode_server.store.transaction import Transaction
 from gamenode_server.store.view import follow, mirror
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,7 @@ change of a record wins, and is written once, when the batch is flushed. Owns no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.v1 import work_pb2
 from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node, PipelineVersion
 from gamenode_server.store import rows, schema
+from gamenode_server.store.commits import Commit
 from gamenode_server.store.memory import Memory, Sequences
 from gamenode_server.store.statements import Row, Statements
 
@@ -32,27 +32,6 @@ ANSWER_LIFE = 86_400.0
 BUNDLE_USE_STEP = 86_400.0
 
 _CLEAN: Final = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What one commit changed, for whoever follows. `nodes` has None for one that was removed.
-
-    `loaded` has the runs that came into memory, as they were; `touched` those whose place in memory is to be settled.
-    """
-
-    events: Sequence[work_pb2.Event]
-    effects: Sequence[object]
-    runs: Mapping[str, Run]
-    tasks: Mapping[str, Task]
-    nodes: Mapping[str, Node | None]
-    pipelines: Mapping[tuple[str, int], PipelineVersion]
-    forgotten_runs: Sequence[str]
-    loaded: Sequence[tuple[Run, Sequence[Task]]]
-    touched: Set[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.events or self.effects or self.nodes or self.pipelines or self.touched or self.forgotten_runs)
 
 
 class Transaction:
@@ -251,7 +230,7 @@ class Transaction:
 
     def drop_bundles(self, digests: Iterable[str]) -> None:
         """Deletes those bundles that no run in memory uses."""
-        used = self._cache.bundles_in_use()
+        used = self._cache.bundles_in_use(but=set(self._forgotten))
         unused = [digest for digest in digests if digest not in used]
         for digest in unused:
             self._memory.bundles.drop(digest)  # so that a new run stores it anew

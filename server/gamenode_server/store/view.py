@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gamenode_server.store.cache import HotCache
-from gamenode_server.store.transaction import Commit
+from gamenode_server.store.commits import Commit
 
 
 def mirror(cache: HotCache) -> HotCache:
