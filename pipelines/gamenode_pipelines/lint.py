@@ -158,7 +158,7 @@ class _Linter:
 
     def _condition(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
         value = node.get("if")
-        if not isinstance(value, tree.Scalar):
+        if not isinstance(value, tree.Scalar) or not self._few(value):
             return
         parts = expressions.find(value.text)
         source = expressions.whole(value.text)
@@ -184,12 +184,22 @@ class _Linter:
                 self._template(value, known, here)
 
     def _template(self, value: tree.Scalar, known: expressions.Known, here: tuple[_Group, int] | None) -> None:
+        if not self._few(value):
+            return
         parts = expressions.find(value.text)
         for part, place in zip(parts, value.places("${{", len(parts)), strict=True):
             if not part.closed:
                 self._report(place, _unclosed(value))
             else:
                 self._expression(part.source, place, known, here)
+
+    def _few(self, value: tree.Scalar) -> bool:
+        """Whether a text has no more expressions than one may; reports it where not."""
+        count = value.text.count("${{")
+        if count > scripts.MAX_EXPRESSIONS:
+            most = scripts.MAX_EXPRESSIONS
+            self._report(value.place, f"there are {count} expressions in this text; at most {most} are allowed")
+        return count <= scripts.MAX_EXPRESSIONS
 
     def _expression(
         self, source: str, place: tree.Place, known: expressions.Known, here: tuple[_Group, int] | None
@@ -234,7 +244,7 @@ class _Linter:
                     self._report(run.place, "with `shell: none` the command is a list, like [ls, -l]")
                     return
                 self._template(run, self._known, here)
-                if shell in ("", "sh", "bash", "python"):
+                if shell in ("", "sh", "bash", "python") and run.text.count("${{") <= scripts.MAX_EXPRESSIONS:
                     problems = scripts.compile_script(shell or "sh", run.text).problems
                     places = run.places("${{", len(expressions.find(run.text))) if problems else []
                     for problem in problems:

@@ -18,6 +18,8 @@ from gamenode_pipelines.problems import report_shape
 from gamenode_pipelines.spec import MAX_STEPS, PipelineSpec
 from gamenode_pipelines.spec_values import Written
 
+#: Elements that a list or a mapping may have.
+MAX_ITEMS: Final = 1000
 #: Problems that are told of one file; the rest is a number.
 MAX_PROBLEMS: Final = 100
 
@@ -57,6 +59,16 @@ def decode(data: bytes, file: str) -> str:
 @lru_cache(maxsize=64)
 def _load(text: str, file: str) -> tuple[LoadedPipeline, ...]:
     notes = _Notes(file)
+    try:
+        loaded = _load_documents(text, notes)
+    except _Enough:
+        loaded = ()
+    if notes.failed:
+        raise InvalidPipeline(notes.all())
+    return loaded
+
+
+def _load_documents(text: str, notes: _Notes) -> tuple[LoadedPipeline, ...]:
     documents = tree.read(text, notes.report) if tree.check_text(text, notes.report) else ()
     if not documents and not notes.failed:
         notes.report(tree.START, "the file holds no pipeline; it begins with `pipeline: NAME`")
@@ -75,8 +87,6 @@ def _load(text: str, file: str) -> tuple[LoadedPipeline, ...]:
         warnings = tuple(problem for problem in notes.problems[before:] if problem.warning)
         source = text if len(documents) == 1 else text[document.start : end]
         loaded.append(LoadedPipeline(spec.name, spec, source, warnings))
-    if notes.failed:
-        raise InvalidPipeline(notes.all())
     return tuple(loaded)
 
 
@@ -85,7 +95,7 @@ def _load_document(root: tree.Node, notes: _Notes) -> PipelineSpec | None:
     if not isinstance(root, tree.Mapping):
         notes.report(root.place, "a pipeline is a mapping of keys to values that begins with `pipeline: NAME`")
         return None
-    if _too_many_steps(root, notes):
+    if _too_many(root, notes):
         return None
     spec: PipelineSpec | None = None
     try:
@@ -96,15 +106,25 @@ def _load_document(root: tree.Node, notes: _Notes) -> PipelineSpec | None:
     return spec
 
 
-def _too_many_steps(root: tree.Mapping, notes: _Notes) -> bool:
-    steps = [node.items for key in ("steps", "finally") if isinstance(node := root.get(key), tree.Sequence)]
-    items = [item for group in steps for item in group]
-    if len(items) <= MAX_STEPS:
-        return False
-    notes.report(
-        items[MAX_STEPS].place, f"the pipeline has {len(items)} steps; at most {MAX_STEPS} are allowed: split it"
-    )
-    return True
+def _too_many(root: tree.Mapping, notes: _Notes) -> bool:
+    """Reports more steps, or a longer list or mapping, than can be checked in good time."""
+    groups = [group for key in ("steps", "finally") if isinstance(group := root.get(key), tree.Sequence)]
+    items = [item for group in groups for item in group.items]
+    if len(items) > MAX_STEPS:
+        place = items[MAX_STEPS].place
+        notes.report(place, f"the pipeline has {len(items)} steps; at most {MAX_STEPS} are allowed: split it")
+        return True
+    waiting: list[tree.Node] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, tree.Scalar):
+            continue
+        inner = node.items if isinstance(node, tree.Sequence) else [value for _, value in node.entries.values()]
+        if len(inner) > MAX_ITEMS:
+            notes.report(node.place, f"there are {len(inner)} elements here; at most {MAX_ITEMS} are allowed")
+            return True
+        waiting += inner
+    return False
 
 
 def _plain(node: tree.Node, notes: _Notes) -> Any:
@@ -133,32 +153,36 @@ def _name_place(root: tree.Node) -> tree.Place:
     return node.place if node else root.place
 
 
+class _Enough(Exception):
+    """So much is wrong that reading on tells nobody anything."""
+
+
 class _Notes:
     """Collects the problems of one file."""
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._dropped = 0
+        self._more = False
         self._seen: set[Problem] = set()
         self.problems: list[Problem] = []
         self.failed = False
 
     def report(self, place: tree.Place, message: str, *, suggestion: str = "", warning: bool = False) -> None:
-        """Takes down a problem, the same one only once."""
+        """Takes down a problem, the same one only once; raises _Enough when there are too many."""
         problem = Problem(self._file, place.line, place.column, message, suggestion, warning)
         self.failed = self.failed or not warning
-        if problem in self._seen:
+        if problem in self._seen or (warning and len(self.problems) >= MAX_PROBLEMS // 2):
             return
-        if len(self.problems) >= (MAX_PROBLEMS // 2 if warning else MAX_PROBLEMS):
-            self._dropped += 1
-            return
+        if len(self.problems) >= MAX_PROBLEMS:
+            self._more = True
+            raise _Enough
         self._seen.add(problem)
         self.problems.append(problem)
 
     def all(self) -> tuple[Problem, ...]:
         """Every problem in the order of the file."""
         ordered = sorted(self.problems, key=lambda problem: (problem.line, problem.column))
-        if self._dropped:
+        if self._more:
             last = ordered[-1]
-            ordered.append(Problem(self._file, last.line, last.column, f"and {self._dropped} more problems"))
+            ordered.append(Problem(self._file, last.line, last.column, "there are more problems; correct these first"))
         return tuple(ordered)

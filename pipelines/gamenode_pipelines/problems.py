@@ -97,6 +97,8 @@ def report_shape(error: ValidationError, root: tree.Mapping, report: Report) -> 
                 _report_extra(location, root, report)
             case "missing":
                 _report_missing(location, root, report)
+            case "too_short" if _has_items(location, root):
+                pass  # there are steps, and what is wrong with each is reported
             case _:
                 spot = _spot(location, root)
                 message = _message(item, spot.node)
@@ -105,6 +107,11 @@ def report_shape(error: ValidationError, root: tree.Mapping, report: Report) -> 
                 report(
                     spot.place, message if message.startswith("not yet") else spot.what + message, suggestion=suggestion
                 )
+
+
+def _has_items(location: tuple[Any, ...], root: tree.Mapping) -> bool:
+    node = _spot(location, root).node
+    return isinstance(node, tree.Sequence) and bool(node.items)
 
 
 def _report_extra(location: tuple[Any, ...], root: tree.Mapping, report: Report) -> None:

@@ -56,10 +56,10 @@ def compile_script(shell: str, text: str) -> Compiled:
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_SCRIPT:
         message = f"the script has {size} bytes; at most {MAX_SCRIPT} are allowed: fetch it as a file and run that"
         return Compiled(plain, (ScriptProblem(0, message),))
-    parts = expressions.find(text)
-    if len(parts) > MAX_EXPRESSIONS:
-        message = f"the script has {len(parts)} expressions; at most {MAX_EXPRESSIONS} are allowed: use env"
+    if (count := text.count("${{")) > MAX_EXPRESSIONS:
+        message = f"the script has {count} expressions; at most {MAX_EXPRESSIONS} are allowed: use env"
         return Compiled(plain, (ScriptProblem(0, message),))
+    parts = expressions.find(text)
     if not parts:
         return Compiled(plain)
     problems = [ScriptProblem(n, "the ${{ has no }}", unclosed=True) for n, part in enumerate(parts) if not part.closed]

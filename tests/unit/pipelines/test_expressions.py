@@ -180,14 +180,14 @@ def test_nothing_else_of_the_process_can_be_reached(source: str) -> None:
     ],
 )
 def test_no_expression_takes_long_or_grows_large(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         result = expressions.evaluate(source, SCOPE)
     except ExpressionError:
         pass
     else:
         assert len(str(result)) < 100
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_a_text_is_rendered() -> None:

@@ -193,6 +193,6 @@ def test_a_command_without_a_shell_keeps_its_arguments() -> None:
 @pytest.mark.parametrize("filler", ["'", '"', "$(", "`", "((", "#", "\n", "<<A\n", "<<A ", "\\", "${", "(["])
 def test_no_script_takes_long(filler: str) -> None:
     text = filler * (120_000 // len(filler)) + "${{ x }}"
-    started = time.perf_counter()
+    started = time.process_time()
     compile_script("bash", text)
-    assert time.perf_counter() - started < 0.8
+    assert time.process_time() - started < 0.8
