@@ -177,12 +177,13 @@ def _move(want: Expected, mine: Held | None, *, outbox_known: bool) -> Iterable[
                 # Of one that needs attention only a person may say that nothing of it is left.
                 if cancel is not None and want.state is TaskState.LOST:
                     yield CancelHere(id, fence, cancel)
-            elif want.unreachable:
-                yield TakeUp(id, fence)
-                if cancel is not None and not _is_over(mine):
-                    yield SendCancel(id, fence, cancel)
-            elif not _is_over(mine):
-                yield Supersede(id, fence)
+            elif not _is_over(mine):  # else its end is on its way, and takes the task up
+                if want.unreachable:
+                    yield TakeUp(id, fence)
+                    if cancel is not None:
+                        yield SendCancel(id, fence, cancel)
+                else:
+                    yield Supersede(id, fence)
         case _:
             assert_never(want.state)
 

@@ -122,12 +122,12 @@ def _task_changed(run: Run, old: TaskState, new: TaskState, now: float) -> tuple
 
     started = run.started
     effects: tuple[RunEffect, ...] = ()
-    if started < run.total and run.cancel is None:
+    if run.cancel is None:
         failed = counts.get(TaskState.FAILED, 0)
         if 0 < run.max_failures <= failed:
-            if new is TaskState.FAILED and failed == run.max_failures:
+            if new is TaskState.FAILED and failed == run.max_failures and TaskState.PENDING in counts:
                 effects = (SkipPendingTasks(),)
-        else:
+        elif started < run.total:
             # Before anything is skipped or cancelled only tasks that were started can have ended.
             room = run.total if run.max_parallel <= 0 else run.max_parallel - (started - ended)
             count = min(room, run.total - started)
@@ -176,9 +176,13 @@ def _cancel_requested(run: Run, cancel: CancelInfo) -> tuple[Run, tuple[RunEffec
     before = run.cancel
     if before is not None and before == cancel:
         return run, (Ignored("repeated: this cancel has been taken"),)
-    if before is not None and not cancel.force and run.state is RunState.CANCELLING:
+    stuck = run.state is RunState.NEEDS_ATTENTION
+    if before is not None and not cancel.force and not stuck:
         return run, (Ignored("the run is being cancelled"),)
-    return replace(run, state=RunState.CANCELLING, cancel=cancel), (CancelTasks(),)
+    # Tasks that only a person can move stay so until one of them does move: their node may be out of reach.
+    still_stuck = stuck and TaskState.PENDING not in run.counts
+    state = RunState.NEEDS_ATTENTION if still_stuck else RunState.CANCELLING
+    return replace(run, state=state, cancel=cancel), (CancelTasks(),)
 
 
 _ENDS = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED)

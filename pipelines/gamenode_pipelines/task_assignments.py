@@ -97,7 +97,9 @@ def lose(fold: Fold, body: TaskLost) -> None:
         fold.lose_running(body.reason)
     else:
         fold.lost_from = fold.state
-    give_out_again(fold, not ending and all(fold.plan.step(s.id).idempotent for s in unsure))
+    # Once `finally` runs the outcome stands: giving it out again would run the main part anew.
+    undecided = not ending and fold.outcome is None
+    give_out_again(fold, undecided and all(fold.plan.step(s.id).idempotent for s in unsure))
 
 
 def lose_for_good(fold: Fold, body: TaskLost) -> str | None:
@@ -106,6 +108,8 @@ def lose_for_good(fold: Fold, body: TaskLost) -> str | None:
         return "repeated: this assignment was given up"
     fold.lost_from = None
     fold.lose_running(body.reason)
+    if fold.state is TaskState.LOST:
+        fold.effects.append(Reassign())
     return None
 
 

@@ -191,10 +191,14 @@ def give_up(fold: Fold, lost: Sequence[Step], *, again: bool) -> None:
 
 
 def give_out_again(fold: Fold, harmless: bool) -> None:
-    """Lost, to be assigned anew, where that is wanted and harmless; else a person must say what became of it."""
+    """Lost, to be assigned anew, where that is wanted and harmless; else a person must say what became of it.
+
+    While the node may still tell (`lost_from`), nothing is given out: it asks for that when it is known to be gone.
+    """
     if harmless and fold.plan.on_lost is OnLost.RETRY and fold.fence < MAX_ASSIGNMENTS:
         fold.state = TaskState.LOST
-        fold.effects.append(Reassign())
+        if fold.lost_from is None:
+            fold.effects.append(Reassign())
     else:
         fold.state = TaskState.NEEDS_ATTENTION
 

@@ -16,7 +16,8 @@ fails if another step failed, is `lost` (and assigned anew) where the plan says 
 idempotent, or waits for a person. While somebody ends the task, a lost step just counts as over.
 
 Losing sight. `TaskLost` without `gone` keeps the steps as they were last known; whatever the node tells later under the
-same fence takes the task up where it stood. With `gone` the node has no memory of it, and running steps are lost.
+same fence takes the task up where it stood, and until then it is not given out again. With `gone` the node has no
+memory of it, and running steps are lost.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def step(task: Task, plan: Plan, event: TaskEvent) -> tuple[Task, tuple[TaskEffe
 def outstanding(task: Task, plan: Plan) -> tuple[TaskEffect, ...]:
     """The effects that a shell which has just started must carry out for a task as it was stored."""
     if task.state is TaskState.LOST:
-        return (Reassign(),)
+        return (Reassign(),) if task.lost_from is None else ()
     if task.state not in _MOVING:
         return ()
     fold = Fold(task, plan, task.started_at)

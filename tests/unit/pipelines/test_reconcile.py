@@ -82,6 +82,7 @@ CASES: list[tuple[str, list[Action], Sequence[Action]]] = [
     *[(f"{s}: its end is being reported", of(s, held(s)), []) for s in GIVEN_UP],
     *[(f"{s}: still runs there", of(s, held()), [Supersede("t", 2)]) for s in GIVEN_UP],
     *[(f"{s}: back in reach", of(s, held(), unreachable=True), [TakeUp("t", 2)]) for s in GIVEN_UP],
+    *[(f"{s}: back, and over there", of(s, held(T.FAILED), unreachable=True, cancel=True), []) for s in GIVEN_UP],
     *[(f"{s}: back without it", of(s, unreachable=True), [FORGOT]) for s in GIVEN_UP],
     *[(f"{s}: back without a memory", of(s, unreachable=True, known=False), [WIPED]) for s in GIVEN_UP],
     *[

@@ -103,6 +103,14 @@ def test_tasks_that_run_finish_after_the_rollout_stopped() -> None:
     assert fleet.state == "failed"
 
 
+def test_a_task_that_might_start_but_has_not_is_skipped_too() -> None:
+    run, _ = runs.step(Run("run1", "demo", 1, 2), RunCreated(), 1.0)
+    run, _ = runs.step(run, TaskChanged(T.PENDING, T.DISPATCHED), 2.0)  # the other one's node is not there
+    run, effects = runs.step(run, TaskChanged(T.DISPATCHED, T.FAILED), 3.0)
+    assert effects == (SkipPendingTasks(),)
+    assert runs.stops_starting(run)
+
+
 def test_without_a_limit_failures_stop_nothing() -> None:
     fleet = Fleet(3, max_parallel=1, max_failures=0)
     for position in range(3):
@@ -176,6 +184,14 @@ def test_a_cancel_of_a_run_that_needs_attention() -> None:
     fleet.move(0, T.NEEDS_ATTENTION)
     fleet.fold(RunCancelRequested(CancelInfo("ops")))
     assert (fleet.state, fleet.tasks) == ("cancelled", [T.CANCELLED, T.CANCELLED])
+
+
+def test_a_cancel_does_not_hide_that_only_a_person_can_move_it() -> None:
+    fleet = Fleet(1)
+    fleet.move(0, T.NEEDS_ATTENTION)
+    run, effects = runs.step(fleet.run, RunCancelRequested(CancelInfo("ops")), 9.0)
+    assert effects == (CancelTasks(),)
+    assert run.state is RunState.NEEDS_ATTENTION  # its node may be out of reach; if not, the task's end follows
 
 
 def test_a_run_being_cancelled_can_need_attention_and_go_on() -> None:

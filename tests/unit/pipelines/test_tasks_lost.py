@@ -249,7 +249,7 @@ def test_a_task_that_needs_attention_can_be_cancelled() -> None:
 def test_a_lost_assignment(idempotent: bool, on_lost: OnLost, state: str, gone: bool) -> None:
     story = Story(one(idempotent=idempotent, on_lost=on_lost))
     effects = story.fold(TaskLost("node eu-1 is out of reach", gone))
-    assert effects == ([Reassign()] if state == "lost" else [])
+    assert effects == ([Reassign()] if state == "lost" and gone else [])
     assert (story.state, story.code) == (state, "lost")
 
 
@@ -308,6 +308,24 @@ def test_a_node_that_comes_back_without_a_memory_settles_it() -> None:
     assert (story.state, story.states["a"], story.task.lost_from) == ("needs_attention", "lost", None)
     assert isinstance(story.fold(StepEnded("a", 1, 0))[0], Ignored)
     assert isinstance(story.fold(TaskLost("wiped", gone=True))[0], Ignored)
+
+
+def test_a_node_that_comes_back_without_a_memory_has_harmless_work_run_again() -> None:
+    story = Story(one(idempotent=True, on_lost=OnLost.RETRY))
+    story.fold(TaskLost("offline"))
+    assert (story.state, outstanding(story.task, story.plan)) == ("lost", ())  # the node may still tell
+    assert story.fold(TaskLost("wiped", gone=True)) == [Reassign()]
+    assert outstanding(story.task, story.plan) == (Reassign(),)
+    story.begin()
+    assert story.task.steps["a"].attempt == 2
+
+
+def test_a_task_whose_outcome_stands_is_not_given_out_again() -> None:
+    plan = plan_of("a", finally_=(StepPlan("tell", idempotent=True),), on_lost=OnLost.RETRY)
+    story = Story(plan)
+    story.ended("a", 1)
+    story.fold(TaskLost("wiped", gone=True))
+    assert story.state == "needs_attention"
 
 
 def test_a_task_that_is_being_ended_is_not_given_out_again() -> None:
