@@ -21,12 +21,14 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from gamenode_pipelines.events import TaskAssigned, TaskEvent
+from gamenode_pipelines.events import LogSummary, TaskAssigned, TaskEvent
 from gamenode_pipelines.ids import make_id
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import RunState, TaskState
 from gamenode_pipelines.tasks import NodeFacts, Step, Task
 from gamenode_server.hub import Hub
+from gamenode_server.logs import LogRef, LogStore
+from gamenode_server.logs.files import Received
 from gamenode_server.records import NewAudit, NewEvent
 from gamenode_server.store import Store, Tx, open_store
 
@@ -146,6 +148,32 @@ def bare(path: Path, seconds: float) -> list[float]:
     return times
 
 
+async def log_rate(directory: Path, *, megabytes: int, streams: int) -> float:
+    """Uploads in pieces of 64 KiB, without waiting for each, until every log is proven whole; MB/s."""
+    piece = (b"x" * 99 + b"\n") * 655
+    count = megabytes * 1_000_000 // len(piece) // streams
+    whole = sha256()
+    for _ in range(count):
+        whole.update(piece)
+    summary = LogSummary(count * 655, count * len(piece), whole.hexdigest())
+    logs = LogStore(directory, on_change=lambda ref: None)
+
+    async def upload(ref: LogRef) -> None:
+        waiting: list[asyncio.Future[Received]] = []
+        for number in range(count):
+            waiting.append(await logs.offer(ref, number * len(piece), piece, [(1.0, len(piece), 1)]))
+        await asyncio.gather(*waiting)
+        assert (await logs.finish(ref, summary)).status.complete
+
+    start = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(streams):
+            group.create_task(upload(LogRef("run", f"task{number}", 1, "step", 1)))
+    elapsed = time.perf_counter() - start
+    await logs.close()
+    return count * streams * len(piece) / 1e6 / elapsed
+
+
 async def main(seconds: float, waiting: int, directory: str | None) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as name:
         bare_ms = statistics.median(bare(Path(name) / "bare.db", seconds))
@@ -160,6 +188,8 @@ async def main(seconds: float, waiting: int, directory: str | None) -> None:
         rate = await crowded(store, seconds, waiting, end=False)
         pairs = await crowded(store, seconds, waiting, end=True)
         await store.close()
+        one = await log_rate(Path(name) / "one", megabytes=200, streams=1)
+        many = await log_rate(Path(name) / "many", megabytes=200, streams=16)
     p50 = statistics.median(times)
     print(f"{'open a new store':44} {opened:9.2f} ms")
     print(f"{'bare commit, p50':44} {bare_ms:9.3f} ms")
@@ -168,6 +198,8 @@ async def main(seconds: float, waiting: int, directory: str | None) -> None:
     print(f"{'CPU a lone operation':44} {used:9.3f} ms")
     print(f"{f'create runs, {waiting} waiting':44} {rate:9.0f} /s")
     print(f"{f'create and end runs, {waiting} waiting':44} {pairs:9.0f} /s")
+    print(f"{'one log, to the disk and proven':44} {one:9.0f} MB/s")
+    print(f"{'16 logs at once':44} {many:9.0f} MB/s")
 
 
 if __name__ == "__main__":

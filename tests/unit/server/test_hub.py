@@ -1,4 +1,4 @@
-"""What watchers get: every event once and in order, what changed without a backlog, and nothing grows while they sleep."""
+"""What watchers get: every event once and in order, what changed without a backlog, and nothing that grows."""
 
 from __future__ import annotations
 
