@@ -175,8 +175,7 @@ def _bind_tls(server: grpc.aio.Server, address: str, credentials: grpc.ServerCre
         host, port = transport.split_address(address)
     except ValueError as error:
         raise GameNodeError(Code.INVALID_ARGUMENT, f"{flag}: {error}") from None
-    if port:
-        _check_free(host, port, flag)
+    _check_free(host, port, flag)
     try:
         bound = server.add_secure_port(address, credentials)
     except RuntimeError as error:
