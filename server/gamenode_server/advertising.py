@@ -23,7 +23,7 @@ def advertised(listen: str, join_listen: str, given: Sequence[str]) -> Advertise
     """Addresses of a server that listens there.
 
     Of each given address the host counts for both ports. Its port counts for itself: it may be mapped on the way here,
-    so it is tried for both, after the port this server has.
+    so where it is none of this server's ports it is tried for both, before them.
     """
     _, agent_port = split_address(listen)
     _, join_port = split_address(join_listen)

@@ -19,7 +19,7 @@ from gamenode_proto.v1 import administration_pb2, agent_link_pb2
 from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkStub
 from gamenode_proto.v1.pipeline_management_pb2 import ListRunsRequest
 from gamenode_proto.v1.pipeline_management_pb2_grpc import PipelineManagementStub
-from support.open_doors import House, Shown, client_certificate, make_cluster, open_house
+from support.open_doors import Host, House, Shown, client_certificate, make_cluster, open_house
 
 
 @pytest.fixture
@@ -204,3 +204,42 @@ async def test_the_server_shows_a_new_certificate_without_a_restart(house: House
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         assert ssl.DER_cert_to_PEM_cert(der).encode().strip() in house.cluster.leaf.chain_pem
         writer.transport.abort()
+
+
+async def test_what_is_too_large_is_refused_and_the_connection_lives(house: House) -> None:
+    node = await house.join("eu-1")
+    stub = house.agents(node.shown)
+    session = stub.Session()
+    await session.read()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RenewCertificate(agent_link_pb2.RenewCertificateRequest(csr_pem="x" * (transport.AGENT_MESSAGE + 1)))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    huge = (("x-padding", "x" * 60_000),)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RenewCertificate(agent_link_pb2.RenewCertificateRequest(), metadata=huge)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    long = "x" * 100_000
+    error = await refused_join(house, long)
+    assert error.code is Code.INVALID_ARGUMENT
+    await session.write(agent_link_pb2.AgentFrame(heartbeat=agent_link_pb2.Heartbeat(seq=9)))
+    assert (await session.read()).ack.acked == 9
+    session.cancel()
+
+
+async def refused_join(house: House, csr: str) -> GameNodeError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await house.enrolment().Join(Host().request(await house.token(), csr_pem=csr))
+    return from_rpc(caught.value)
+
+
+async def test_streams_without_end_on_one_connection_do_not_starve_another_node(house: House) -> None:
+    greedy, other = await house.join("greedy"), await house.join("other")
+    stub = house.agents(greedy.shown)
+    calls = [stub.Session() for _ in range(500)]
+    session = house.agents(other.shown).Session()
+    async with asyncio.timeout(10):
+        assert (await session.read()).welcome.session_id.startswith("node:other")
+        await session.write(agent_link_pb2.AgentFrame(heartbeat=agent_link_pb2.Heartbeat(seq=1)))
+        assert (await session.read()).ack.acked == 1
+    for call in (*calls, session):
+        call.cancel()
