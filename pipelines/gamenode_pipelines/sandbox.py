@@ -329,3 +329,8 @@ def _reason(error: BaseException) -> str:
             return _ENDS.sub("it ends too early", message)
         case _:
             return str(error) or type(error).__name__
+
+
+def filter_names() -> frozenset[str]:
+    """The filters there are, for documentation."""
+    return frozenset(_FILTERS)
