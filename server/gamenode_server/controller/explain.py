@@ -15,6 +15,9 @@ from gamenode_server.controller.deadlines import gives_up_at
 from gamenode_server.controller.slots import slots_of
 from gamenode_server.records import Node
 
+#: States of a task that go on until its agent has taken the cancel.
+_UNTOLD = frozenset({TaskState.DISPATCHED, TaskState.RUNNING, TaskState.WAITING})
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -95,6 +98,8 @@ def _task(run: Run, task: Task, plan: Plan, world: World) -> str:
             return str(task.state)
         case _:
             assert_never(task.state)
+    if run.cancel is not None and task.cancel is None and task.state in _UNTOLD:
+        text = f"its cancel has not reached its agent yet; {text}"
     return text + _node(task, plan, world)
 
 

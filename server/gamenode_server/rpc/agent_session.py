@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import grpc.aio
@@ -57,8 +57,8 @@ class AgentSession:
         failure: GameNodeError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                pump = group.create_task(self._pump(session, frames))
-                applier = group.create_task(self._apply(session))
+                pump = group.create_task(_closing(session, self._pump(session, frames)))
+                applier = group.create_task(_closing(session, self._apply(session)))
                 try:
                     while (frame := await session.out.next()) is not None:
                         failpoint("session.before_write")
@@ -165,11 +165,7 @@ class AgentSession:
         op = apply_updates(
             self._core.plans, node_id=session.node_id, epoch=session.epoch, records=records, source=self._address
         )
-        try:
-            applied = await self._core.store.apply(op)
-        except GameNodeError as error:
-            session.out.close(error.error)
-            return False
+        applied = await self._core.store.apply(op)
         if applied.refused is not None:
             session.out.close(applied.refused)
             return False
@@ -180,6 +176,14 @@ class AgentSession:
         session.acked = applied.acked
         session.out.ack(acked=applied.acked)
         return True
+
+
+async def _closing(session: Session, work: Coroutine[Any, Any, None]) -> None:
+    """Ends the session with what goes wrong in `work`."""
+    try:
+        await work
+    except GameNodeError as error:
+        session.out.close(error.error)
 
 
 def _note_answer(session: Session, event: TaskEvent) -> None:
@@ -211,10 +215,17 @@ def _greeting(hello: agent_link_pb2.Hello, session: Session) -> Greeting:
 
 
 def record_of(record: agent_link_pb2.OutboxRecord) -> Record:
-    """An outbox record as the controller takes it. Raises PROTOCOL_ERROR for one that makes no sense."""
+    """An outbox record as the controller takes it.
+
+    One that makes no sense here is passed over and declared: refused, it would hold up what comes behind it for ever.
+    """
     match record.WhichOneof("body"):
         case "task_event":
-            return Record(record.seq, task_event_from_proto(record.task_event))
+            try:
+                return Record(record.seq, task_event_from_proto(record.task_event))
+            except GameNodeError as error:
+                logger.error("outbox record %d: %s", record.seq, error.message)
+                return Record(record.seq, None)
         case "node_event":
             event = record.node_event
             return Record(record.seq, NodeReport(event.at, event.type, dict(event.data)))
