@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from pydantic import BaseModel, ValidationError
 
 from gamenode_pipelines import yaml_tree as tree
+from gamenode_pipelines.selectors import SelectorError
 from gamenode_pipelines.spec import (
     MAX_STEPS,
     LimitsSpec,
@@ -104,9 +105,12 @@ def report_shape(error: ValidationError, root: tree.Mapping, report: Report) -> 
                 message = _message(item, spot.node)
                 cause = item.get("ctx", {}).get("error")
                 suggestion = cause.suggestion if isinstance(cause, UnknownWord) else ""
-                report(
-                    spot.place, message if message.startswith("not yet") else spot.what + message, suggestion=suggestion
-                )
+                place = spot.place
+                origin = getattr(cause, "__cause__", None)
+                if isinstance(origin, SelectorError) and isinstance(spot.node, tree.Scalar):
+                    place = spot.node.at(origin.offset)
+                words = message if message.startswith("not yet") else spot.what + message
+                report(place, words, suggestion=suggestion)
 
 
 def _has_items(location: tuple[Any, ...], root: tree.Mapping) -> bool:

@@ -18,7 +18,6 @@ from typing import Final, assert_never
 from gamenode_pipelines import expressions
 from gamenode_pipelines.plan import Script
 
-SHELLS: Final = ("sh", "bash", "python", "none")
 #: What one argument of a program may have on Linux, and so a script; bytes.
 MAX_SCRIPT: Final = 128 * 1024 - 1
 #: Expressions one script may have.

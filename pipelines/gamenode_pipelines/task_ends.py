@@ -32,6 +32,7 @@ def cancel(fold: Fold, body: CancelRequested) -> str | None:
         fold.stop_running(force=wanted.force, reason=stop_reason(fold), final=False)
     elif wanted.force:
         fold.cancel = wanted
+        fold.state = TaskState.CANCELLING
         fold.drop_pending(
             StepState.SKIPPED, Error(Code.CANCELLED, "skipped: the task was cancelled by force"), final=True
         )
@@ -75,7 +76,8 @@ def time_out_finally(fold: Fold, _: FinallyTimedOut) -> str | None:
     if fold.outcome is TaskState.SUCCEEDED:
         fold.outcome = TaskState.FAILED
         fold.error = error
-    fold.stop_running(force=fold.is_forced(), reason=str(Code.TASK_TIMEOUT), final=True)
+    fold.state = TaskState.CANCELLING
+    fold.stop_running(force=False, reason=str(Code.TASK_TIMEOUT), final=True)
     advance(fold)
     return None
 
@@ -86,5 +88,5 @@ def _timed_out(limit: float, what: str = "the task") -> Error:
 
 def stop_reason(fold: Fold) -> str:
     """The word that a stopped attempt's end carries."""
-    timed_out = fold.state is TaskState.CANCELLING and fold.error is not None
+    timed_out = fold.error is not None if fold.outcome is None else not fold.is_forced()
     return str(Code.TASK_TIMEOUT if timed_out else Code.CANCELLED)

@@ -58,7 +58,8 @@ def advance(fold: Fold) -> None:
             fold.effects.append(StartFinallyTimer(fold.at + fold.plan.finally_timeout))
     running, waiting = _move(fold, fold.plan.finally_)
     if running or waiting:
-        fold.state = TaskState.RUNNING if running else TaskState.WAITING
+        if fold.state is not TaskState.CANCELLING:
+            fold.state = TaskState.RUNNING if running else TaskState.WAITING
         return
     lost = [step for step in fold.steps.values() if step.final and step.state is _LOST]
     if lost:
@@ -237,7 +238,7 @@ def retry_later(fold: Fold, step: Step, error: Error, jitter: float) -> bool:
     kind = failure_kind(error)
     if kind is None or policy.retry.attempts <= step.attempt:
         return False
-    if _is_ending(fold, step) or (_may_have_worked(error) and not policy.idempotent):
+    if fold.state is TaskState.CANCELLING or (_may_have_worked(error) and not policy.idempotent):
         return False
     decision = decide(policy.retry, attempt=step.attempt, failure=kind, jitter=jitter)
     if not isinstance(decision, RetryDecision):
@@ -246,13 +247,6 @@ def retry_later(fold: Fold, step: Step, error: Error, jitter: float) -> bool:
     fold.put(replace(step, state=_WAITING, retry_at=due))
     fold.effects.append(StartRetryTimer(step.id, step.attempt + 1, due))
     return True
-
-
-def _is_ending(fold: Fold, step: Step) -> bool:
-    """Whether no further attempt of this step may start, because its part of the task is being ended."""
-    if fold.state is TaskState.CANCELLING:
-        return True
-    return step.final and (fold.is_forced() or fold.is_finally_over())
 
 
 def _may_have_worked(error: Error) -> bool:

@@ -121,11 +121,6 @@ class Fold:
         """Somebody asked for the end without grace."""
         return self.cancel is not None and self.cancel.force
 
-    def is_finally_over(self) -> bool:
-        """The time of `finally` is up."""
-        limit = self.plan.finally_timeout
-        return limit > 0 and self.at >= self.finally_started_at + limit
-
     def drop_pending(self, state: StepState, error: Error, *, final: bool) -> None:
         """Ends every step of one part that has no attempt running."""
         for step in tuple(self.steps.values()):

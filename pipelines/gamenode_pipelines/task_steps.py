@@ -92,9 +92,7 @@ def _failed_or_retried(fold: Fold, now: Step, error: Error) -> bool:
     part = fold.plan.step(now.id)
     policy = fold.plan.on_lost
     if fold.state is TaskState.CANCELLING:
-        return False
-    if now.final and (fold.is_forced() or fold.is_finally_over()):
-        return True
+        return now.final  # of the main part a lost step is as good as a stopped one; of `finally` it is a failure
     if part.idempotent:
         decision = decide(part.retry, attempt=now.attempt, failure=RetryOn.LOST, jitter=1.0)
         if isinstance(decision, RetryDecision):

@@ -125,7 +125,7 @@ def outstanding(task: Task, plan: Plan) -> tuple[TaskEffect, ...]:
             case StepState.WAITING:
                 effects.append(StartRetryTimer(now.id, now.attempt + 1, now.retry_at))
             case StepState.RUNNING:
-                if ending or (now.final and fold.is_forced()):
+                if ending:
                     effects.append(StopStep(now.id, now.attempt, fold.is_forced(), task_ends.stop_reason(fold)))
             case _:
                 pass

@@ -123,6 +123,16 @@ def test_the_same_cancel_delivered_twice_is_one() -> None:
     assert story.states["tell"] == "pending"
 
 
+def test_force_asked_once_lets_finally_run_as_ever() -> None:
+    story = Story(plan_of("a", finally_=(StepPlan("tell", retry=RETRY),), finally_timeout=60.0))
+    story.cancel(force=True)
+    story.ended("a", code=Code.CANCELLED)
+    assert story.state == "running"
+    assert outstanding(story.task, story.plan) == (StartFinallyTimer(story.task.finally_started_at + 60.0),)
+    story.ended("tell", 1)
+    assert story.states["tell"] == "waiting"
+
+
 def test_force_stops_finally_too() -> None:
     story = Story(TWO)
     story.cancel()
@@ -196,6 +206,8 @@ def test_finally_out_of_time_fails_a_success() -> None:
     story.ended("a")
     story.ended("b")
     assert story.fold(FinallyTimedOut(), at=1065.0) == [StopStep("tell", 1, False, "task_timeout")]
+    assert story.state == "cancelling"
+    assert StopStep("tell", 1, False, "task_timeout") in outstanding(story.task, story.plan)
     # Asked again (the agent was restarted), it is stopped again.
     assert story.fold(FinallyTimedOut(), at=1066.0) == [StopStep("tell", 1, False, "task_timeout")]
     assert story.ended("tell", code=Code.TASK_TIMEOUT) == [FinishTask()]
@@ -208,6 +220,15 @@ def test_finally_out_of_time_keeps_a_failure() -> None:
     story.fold(FinallyTimedOut(), at=1065.0)
     story.ended("tell", code=Code.TASK_TIMEOUT)
     assert (story.task.state, story.code) == (TaskState.FAILED, "step_failed")
+
+
+def test_a_finally_step_lost_while_it_is_stopped_has_failed() -> None:
+    story = Story(TWO)
+    story.ended("a")
+    story.ended("b")
+    story.fold(FinallyTimedOut(), at=1065.0)
+    assert story.lost("tell") == [FinishTask()]
+    assert (story.state, story.states["tell"]) == ("failed", "failed")
 
 
 def test_no_attempt_of_finally_begins_after_its_time() -> None:
