@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,10 @@ from hypothesis import strategies as st
 
 from gamenode_pipelines import expressions
 from gamenode_pipelines.expressions import ExpressionError, Known
+from gamenode_pipelines.plan import Plan, StepPlan
+from gamenode_pipelines.scope import task_scope
+from gamenode_pipelines.task_state import NodeFacts
+from gamenode_pipelines.tasks import new_task
 
 SCOPE: dict[str, object] = {
     "params": {"port": 27960, "map": "dm1", "rate": 2.5, "whole": 2.0, "on": True, "items": "x"},
@@ -287,6 +292,22 @@ def test_lint_finds_unknown_names(source: str, message: str, suggestion: str) ->
 )
 def test_lint_is_content_with_known_names(source: str) -> None:
     assert list(expressions.lint(source, KNOWN)) == []
+
+
+def test_lint_knows_the_names_that_tasks_have() -> None:
+    plan = Plan(pipeline="p", version=1, steps=(StepPlan("build"),), env={"TZ": "UTC"}, params={"port": 1})
+    task = new_task(id="t", run_id="r", node=NodeFacts("n", "fra-1"), plan=plan, created_at=0.0)
+    scope = task_scope(task, plan)
+    assert set(scope) == set(expressions.ROOTS)
+    for root in ("node", "run", "task"):
+        names = scope[root]
+        assert isinstance(names, Mapping)
+        assert not [finding for name in names for finding in expressions.lint(f"{root}.{name}", KNOWN)]
+        (finding,) = expressions.lint(f"{root}.q_q_q", KNOWN)
+        assert all(name in finding.message for name in names)
+    steps = scope["steps"]
+    assert isinstance(steps, Mapping)
+    assert not [finding for name in steps["build"] for finding in expressions.lint(f"steps.build.{name}", KNOWN)]
 
 
 def test_the_steps_of_an_expression_are_found() -> None:

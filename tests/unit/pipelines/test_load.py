@@ -167,7 +167,7 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
             "5:10: `timeout` must be a duration like 90s; expressions are not allowed here",
         ),
         (STEP + "on_lost: retrie\n", "5:10: `on_lost` 'retrie' is none of wait, fail and retry; did you mean 'retry'?"),
-        (STEP + "targets: {select: 'a in ('}\n", "5:19: `select` selector 'a in (', at character 7"),
+        (STEP + "targets: {select: 'a in ('}\n", "5:26: `select` selector 'a in (', at character 7"),
         (STEP + "targets: {count: 0}\n", "5:18: `count` must be `all` or a number"),
         (STEP + "requires: {memory: 5x}\n", "5:20: `memory` '5x' is not a size"),
         (STEP + "requires: {cpus: .nan}\n", "5:18: `cpus` must be a number of cores"),
