@@ -116,7 +116,10 @@ class Moves:
             if isinstance(effect, Ignored):
                 ignored = effect
             elif isinstance(effect, Reassign):
-                self.fill(new.node.id)
+                if self.run(new.run_id).cancel is not None:  # nobody wants it run again
+                    self._todo.append((new.run_id, CancelTasks()))
+                else:
+                    self.fill(new.node.id)
         cause = naming.cause(new, event, ignored, actor=self._actor, time=time)
         self._events.append(cause)
         if new is not old:

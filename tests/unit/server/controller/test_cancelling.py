@@ -9,6 +9,7 @@ import pytest
 
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.events import CancelInfo, CancelRequested, StepEnded, StepLost, TaskEventBody
+from gamenode_pipelines.plan import OnLost, Script, StepPlan
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import RunState, TaskState
 from gamenode_server.controller.cancel import cancel_runs
@@ -16,7 +17,7 @@ from gamenode_server.controller.effects import SendAssign, SendCancel, SendForge
 from gamenode_server.controller.resolve import Resolution, resolve_task
 from gamenode_server.controller.settle import resend
 from gamenode_server.store import queries
-from support.fleet import AUDIT, Fleet, fleet
+from support.fleet import AUDIT, Fleet, fleet, plan_of
 
 
 @pytest.fixture
@@ -175,3 +176,16 @@ async def test_whichever_comes_first_cancel_and_end_have_one_outcome(world: Flee
         expected = RunState.CANCELLED if cancel_first else RunState.SUCCEEDED
         assert world.stored_run(run_id).state is expected
         assert replace(world.task(run_id=run_id)).state.ended
+
+
+async def test_what_is_lost_before_its_cancel_arrives_is_not_given_out_again(world: Fleet) -> None:
+    node = await world.node("a")
+    step = StepPlan(id="go", script=Script(text="true"), idempotent=True)
+    await world.run(node, plan=plan_of(step, on_lost=OnLost.RETRY))
+    await world.begin(world.task())
+    await cancel(world)
+    world.take(SendAssign)
+    await world.report(node, (world.task(), StepLost("go", 1, "the host was restarted")))
+    assert (world.task().state, world.task().fence) == (TaskState.CANCELLED, 1)
+    assert world.take(SendAssign) == []
+    assert world.stored_run().state is RunState.CANCELLED
