@@ -110,7 +110,7 @@ class Backend:
         self._connection.rollback()
 
     def idle(self) -> bool:
-        """Nobody writes: looks whether a full disk has space again, or empties the WAL. True: call again."""
+        """Nobody writes: looks whether a full disk has space again, or makes a checkpoint. True: call again."""
         if self.health is Health.STORAGE_FULL:
             self._probe()
         if self.health is not Health.OK or self._in_memory or self._checkpointed:
@@ -121,7 +121,7 @@ class Backend:
     def close(self) -> None:
         """See `writer.Backend`."""
         if not self._in_memory and self.health is Health.OK:
-            engine.checkpoint(self._connection)
+            engine.checkpoint(self._connection, last=True)
         self._cursor.close()  # else its last statement keeps the file open
         self._connection.close()
         self._engine.dispose()

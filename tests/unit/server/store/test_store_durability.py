@@ -21,6 +21,7 @@ from gamenode_server.records import NewAudit, NewEvent
 from gamenode_server.store import queries
 from gamenode_server.store.audit_chain import GENESIS, canonical, chain_mac
 from support.stores import AUDIT_KEY, a_run, a_task, opened
+from support.waiting import until
 
 #: Creates runs from many callers and prints the id of each once it is told that it is stored.
 WRITER = """
@@ -254,14 +255,14 @@ async def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path: Pa
             assert path.read_bytes() == before
 
 
-async def test_an_idle_store_empties_its_wal(tmp_path: Path) -> None:
+async def test_an_idle_store_makes_a_checkpoint_and_keeps_its_wal_for_the_next_writes(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with opened(path, idle_after=0.05) as there:
         await there.store.apply(lambda tx: tx.audit(NewAudit("ops", "M", "t", "ok", "x" * 100_000, "s")))
         wal = path.with_name("store.db-wal")
-        assert wal.stat().st_size > 100_000
-        for _ in range(100):
-            if wal.stat().st_size == 0:
-                break
-            await asyncio.sleep(0.02)
-        assert wal.stat().st_size == 0
+        length = wal.stat().st_size
+        assert length > 100_000
+        await until(lambda: b"x" * 1000 in path.read_bytes(), every=0.02, what="a checkpoint")
+        await there.store.apply(lambda tx: tx.put_meta("a", "b"))
+        assert wal.stat().st_size == length
+    assert not wal.exists()

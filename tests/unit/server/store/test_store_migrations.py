@@ -11,12 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process import failpoints
 from gamenode_server.store import schema
 from gamenode_server.store.engine import sqlite_writer
 from gamenode_server.store.migrate import SCRIPTS, prepare_schema
+from gamenode_server.store.statements import Statements
 from support.stores import a_run, a_task, opened
 
 #: A revision as it may come: rebuilds a table that others refer to, and fills a new column.
@@ -179,3 +182,16 @@ async def test_killed_while_it_is_made(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], env=env, timeout=60, check=False).returncode == -signal.SIGKILL
     async with opened(path) as there:
         await there.store.apply(lambda tx: tx.put_run(a_run("r1")))
+
+
+def test_everything_has_a_form_in_postgresql() -> None:
+    dialect = postgresql.dialect(paramstyle="format")
+    put_run = Statements(dialect).put_run
+    assert put_run.startswith("INSERT INTO runs")
+    assert "ON CONFLICT (id) DO UPDATE" in put_run
+    assert put_run.count("%s") == len(schema.runs.columns)
+    for table in schema.metadata.sorted_tables:
+        made = str(CreateTable(table).compile(dialect=dialect))
+        assert ("BIGINT" in made) == (table.name in {"events", "audit"})
+        for index in table.indexes:
+            assert str(CreateIndex(index).compile(dialect=dialect))
