@@ -62,7 +62,9 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
         cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
         async with _built(settings, place, cluster) as (core, doors):
             bound = await _open(doors, settings, place)
-            core.dispatch.addresses = doors.advertised().agents
+            if settings.advertise:
+                # What was not said is a guess, and must not replace what an agent was told (`set-server`).
+                core.dispatch.addresses = doors.advertised().agents
             try:
                 place.publish(
                     version=core.version,
