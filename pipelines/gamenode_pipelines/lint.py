@@ -135,7 +135,7 @@ class _Linter:
                 self._report(place, f"steps wait for each other in a circle: {way}; remove one of these needs")
 
     def _name(self, step: _Step) -> str:
-        return step.id.text if step.id else "without an id"
+        return step.id.text[:64] if step.id else "without an id"
 
     def _step(self, group: _Group, number: int) -> None:
         step = group.steps[number]
@@ -254,7 +254,7 @@ class _Linter:
             case tree.Sequence():
                 if shell not in ("", "none"):
                     message = (
-                        f"a list is a command without a shell; write a text for `shell: {shell}`, or `shell: none`"
+                        f"a list is a command without a shell; write a text for `shell: {shell[:16]}`, or `shell: none`"
                     )
                     self._report(run.place, message)
                 for item in run.items:

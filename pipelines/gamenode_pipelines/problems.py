@@ -192,7 +192,7 @@ def _spot(location: tuple[Any, ...], root: tree.Mapping) -> _Spot:
         if isinstance(part, str):
             names.append(part)
     last = names[-1] if names else ""
-    return _Spot(place, node, f"`{last}` " if last else "")
+    return _Spot(place, node, f"`{last[:64]}` " if last else "")
 
 
 def _inside(owner: list[Any]) -> str:

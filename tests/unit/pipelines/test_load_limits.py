@@ -73,6 +73,12 @@ def steps(count: int, extra: str = "", run: str = "x") -> str:
             id="shell nesting",
         ),
         pytest.param("x" * 2_000_000, (1, 1), "1 MiB", id="2 MB"),
+        pytest.param(
+            HEAD + f"  - {{id: {'x' * 5000}, run: [a], shell: {'y' * 5000}, needs: {'x' * 5000}, {'z' * 900}: 1}}\n",
+            None,
+            "needs itself",
+            id="long names",
+        ),
         pytest.param("a: " + "9" * 1_000_000, (1, 4), "too many digits", id="huge number"),
         pytest.param("pipeline: p\ntimeout: " + "9" * 39 + "\n", None, "not a duration", id="huge duration"),
         pytest.param("pipeline: p\nrequires: {memory: 1" + "0" * 300 + "g}\n", None, "not a size", id="huge size"),
