@@ -11,7 +11,7 @@ from gamenode_server.config import ServerSettings
 from gamenode_server.intervals import Intervals
 from gamenode_server.logs import LogStore
 from gamenode_server.logs.retention import Ended, LogRetention, choose
-from gamenode_server.store import Store
+from gamenode_server.store import Store, queries
 from gamenode_server.store.retention import Retention
 
 logger = logging.getLogger(__name__)
@@ -32,16 +32,12 @@ async def keep_house(store: Store, logs: LogStore, settings: ServerSettings, int
 async def clean(store: Store, logs: LogStore, records: Retention, space: LogRetention) -> None:
     """One round."""
     await logs.remove_runs(await store.prune(records))
-    view = store.view
     usage = await logs.usage()
     if sum(run.bytes for run in usage) <= space.total:
         return
-    live = frozenset(run.id for run in view.live_runs())
-    ended: dict[str, Ended] = {}
-    for each in usage:
-        run = view.run(each.run_id)
-        if run is not None and run.state.ended:
-            ended[run.id] = Ended(run.finished_at, failed=run.state is RunState.FAILED)
+    live = frozenset(run.id for run in store.view.live_runs())
+    ends = await store.read(queries.run_ends, [run.run_id for run in usage])
+    ended = {run_id: Ended(at, failed=state is RunState.FAILED) for run_id, (at, state) in ends.items()}
     gone = choose(usage, ended, live, space, store.clock.now())
     if gone:
         logger.info("the logs of %d runs were deleted to stay below %d bytes", len(gone), space.total)

@@ -107,7 +107,7 @@ class Backend:
     def rollback(self, tx: Transaction) -> None:
         """See `writer.Backend`."""
         tx.undo()
-        self._connection.rollback()
+        self._abandon()
 
     def idle(self) -> bool:
         """Nobody writes: looks whether a full disk has space again, or makes a checkpoint. True: call again."""
@@ -126,13 +126,18 @@ class Backend:
         self._connection.close()
         self._engine.dispose()
 
+    def _abandon(self) -> None:
+        self._connection.rollback()
+        # After a COMMIT that failed SQLAlchemy takes the transaction for ended; the database does not.
+        self._connection.connection.rollback()
+
     def _probe(self) -> None:
         try:
             self._connection.exec_driver_sql(self._statements.put_meta, [self._sequences.row()])
             self._connection.commit()
         except self._errors as error:
             logger.debug("the disk is still full: %s", error)
-            self._connection.rollback()
+            self._abandon()
         else:
             self._set_health(Health.OK)
 

@@ -83,6 +83,18 @@ def runs_by_state(connection: sa.Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(statement)}
 
 
+def run_ends(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[float, RunState]]:
+    """When those of the runs ended that have, and as what."""
+    ends: dict[str, tuple[float, RunState]] = {}
+    for first in range(0, len(run_ids), MAX_LIMIT):
+        wanted = _runs.id.in_(run_ids[first : first + MAX_LIMIT])
+        for run_id, at, word in connection.execute(sa.select(_runs.id, _runs.finished_at, _runs.state).where(wanted)):
+            state = RunState(word)
+            if state.ended:
+                ends[run_id] = (at, state)
+    return ends
+
+
 def list_events(
     connection: sa.Connection, *, after: int = 0, only: EventFilter = EVERYTHING, limit: int = 0
 ) -> EventPage:

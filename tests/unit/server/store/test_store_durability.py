@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.records import NewAudit, NewEvent
@@ -266,3 +267,17 @@ async def test_an_idle_store_makes_a_checkpoint_and_keeps_its_wal_for_the_next_w
         await there.store.apply(lambda tx: tx.put_meta("a", "b"))
         assert wal.stat().st_size == length
     assert not wal.exists()
+
+
+async def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
+    async with opened(tmp_path / "store.db") as there:
+
+        def fails_at_commit(tx):  # type: ignore[no-untyped-def]
+            tx.defer(sa.text("PRAGMA defer_foreign_keys=ON"))
+            tx.put_task(a_task("t1", "no-such-run"))
+
+        for _ in range(2):
+            with pytest.raises(sa.exc.IntegrityError):
+                await there.store.apply(fails_at_commit)
+            await there.store.apply(lambda tx: tx.put_run(a_run("r1")))
+        assert [run.id for run in (await there.store.read(queries.list_runs)).runs] == ["r1"]

@@ -62,6 +62,19 @@ async def test_runs_by_state_and_pipeline(runs: OpenStore) -> None:
     assert await runs.store.read(queries.runs_by_state) == {"failed": 3, "running": 7}
 
 
+async def test_when_runs_ended(there: OpenStore) -> None:
+    def operation(tx):  # type: ignore[no-untyped-def]
+        tx.put_run(a_run("r1"))
+        tx.put_run(a_run("r2", state=RunState.FAILED, finished_at=7.0))
+        tx.put_run(a_run("r3", state=RunState.SUCCEEDED, finished_at=8.0))
+
+    await there.store.apply(operation)
+    wanted = ["r1", "r2", "r3", *(f"no{number}" for number in range(1500))]
+    ends = {"r2": (7.0, RunState.FAILED), "r3": (8.0, RunState.SUCCEEDED)}
+    assert await there.store.read(queries.run_ends, wanted) == ends
+    assert await there.store.read(queries.run_ends, ["r3"]) == {"r3": ends["r3"]}
+
+
 @pytest.mark.parametrize(
     ("wrong", "code", "words"),
     [
