@@ -128,7 +128,18 @@ async def test_nothing_is_lost_or_doubled_while_it_is_killed(tmp_path: Path, wha
             if state is RunState.NEEDS_ATTENTION and again and not idempotent:
                 continue
             if state is not RunState.SUCCEEDED:
-                problems.append(f"run {run_id} is {state}: {document.run.error.message}")
+                why: list[tuple[object, ...]] = [
+                    (s.id, s.attempt, s.error.code, s.error.message) for t in document.tasks for s in t.steps
+                ]
+                for ref in [each.ref for each in document.logs]:
+                    if any(
+                        t.id == ref.task_id and s.id == ref.step_id and s.error.code
+                        for t in document.tasks
+                        for s in t.steps
+                    ):
+                        why.append((ref.step_id, (await _log(gateway, ref))[-200:]))
+                why += [(t.id, t.fence, t.error.code, t.error.message) for t in document.tasks]
+                problems.append(f"run {run_id} is {state}: {why}")
                 continue
             problems += await _check_logs(gateway, await _wait_logs_settled(gateway, run_id))
 

@@ -285,4 +285,5 @@ async def settled(gateway: Gateway, run_id: str, seconds: float = 60.0) -> RunDo
         state = state_of(document)
         return document if state.ended or state is RunState.NEEDS_ATTENTION else None
 
-    return await until(look, seconds=seconds, what=f"run {run_id} to settle")
+    document: RunDocument = await until(look, seconds=seconds, what=f"run {run_id} to settle")
+    return document

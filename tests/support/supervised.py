@@ -95,7 +95,8 @@ class Supervised:
 
     async def logged(self, key: AttemptKey, text: bytes, *, seconds: float = 10.0) -> bytes:
         """Waits until an attempt has said this."""
-        return await until(lambda: log if text in (log := self.log(key)) else None, seconds=seconds, every=0.01)
+        log: bytes = await until(lambda: log if text in (log := self.log(key)) else None, seconds=seconds, every=0.01)
+        return log
 
     def recoverable(self, key: AttemptKey, boot_id: str = "") -> Recoverable:
         """The question what became of an attempt."""

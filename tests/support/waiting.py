@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-R = TypeVar("R")
+from collections.abc import Callable
+from typing import Any
 
 
-async def until(
-    look: Callable[[], R | None] | Callable[[], Awaitable[R | None]],
-    *,
-    seconds: float = 20.0,
-    every: float = 0.05,
-    what: str = "",
-) -> R:
+async def until(look: Callable[[], Any], *, seconds: float = 20.0, every: float = 0.05, what: str = "") -> Any:
     """The first true answer of `look`, which may be a coroutine function; AssertionError after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
