@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 #: Pause between two tries to get a supervisor.
 _SUPERVISOR_RETRY = 1.0
+#: Attempts that are done with are forgotten with the next entry of the journal, or after this long in one of their own.
+_DROP_DELAY = 1.0
 
 
 class Ending(StrEnum):
@@ -120,13 +122,19 @@ class Agent:
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._started = wall_clock()
         self._announced = False
+        self._dropping: asyncio.TimerHandle | None = None
         self._capabilities: tuple[str, ...] = ()
 
     @classmethod
     async def open(cls, settings: AgentSettings, identity: Identity, group: asyncio.TaskGroup) -> Agent:
         """Opens the files and puts the parts together; starts nothing."""
         waiting: list[Callable[[Any], None]] = []
-        journal = Journal(settings.agent_dir / JOURNAL_FILE, on_records=lambda records: waiting[0](records))
+        forgetting: list[Callable[[Sequence[Attempt]], None]] = []
+        journal = Journal(
+            settings.agent_dir / JOURNAL_FILE,
+            on_records=lambda records: waiting[0](records),
+            on_dropped=lambda keys: forgetting[0](keys),
+        )
         try:
             agent = cls(settings, identity, group, contents=journal.contents)
             agent._assemble(journal)
@@ -134,6 +142,7 @@ class Agent:
             await journal.close()
             raise
         waiting.append(agent.outbox.appended)
+        forgetting.append(agent._attempts_dropped)
         return agent
 
     def _assemble(self, journal: Journal) -> None:
@@ -222,18 +231,20 @@ class Agent:
         self._capabilities = (await self.processes.capabilities()).names()
         attempts = {row.key: row.boot_id for row in self.contents.attempts}
         reports = await self.processes.recover(attempts)
-        kill = await self.runner.restore(self.contents, reports, boot_id=self.boot_id)
-        kill += await self._leave_no_strays(reports)
-        for key in kill:
-            await self.processes.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
-        for row in self.contents.attempts:
-            self._offer_log(row, reports.get(row.key))
         for report in await self.processes.known():
             if report.phase is Phase.RUNNING and as_attempt(report.key) not in attempts:
                 # A journal that was lost: what it started ends by itself or at its timeout, and is not ours to stop.
                 logger.warning("an attempt runs that the journal does not know", extra={"attempt": str(report.key)})
                 attempts[as_attempt(report.key)] = self.boot_id
-        self.processes.sweep(attempts)
+        self.processes.sweep(attempts)  # before a first new one is made
+        kill = await self.runner.restore(self.contents, reports, boot_id=self.boot_id)
+        kill += await self._leave_no_strays(reports)
+        for key in kill:
+            await self.processes.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
+        live = self.runner.live_keys()
+        for row in self.contents.attempts:
+            if row.ended or (row.key.task_id, row.key.fence) in live:
+                self._offer_log(row, reports.get(row.key))
 
     async def serve(self, announce: Callable[[str], None]) -> None:
         """Works until it is told to end; raises _Ended."""
@@ -261,6 +272,8 @@ class Agent:
 
     async def close(self) -> None:
         """Closes files and connections; leaves what runs alone."""
+        if self._dropping is not None:
+            self._dropping.cancel()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
         except StorageFull as error:
@@ -355,8 +368,25 @@ class Agent:
         self.logs.ended(key, self.processes.log_path(key), log_summary_to_proto(summary))
 
     def _log_is_there(self, key: Attempt) -> None:
+        # The folder goes after the note of it: an attempt without a folder has lost its log, and is told to have.
         self.journal.drop_later(key)
-        self.processes.forget(key)
+        if self._dropping is None:
+            self._dropping = asyncio.get_running_loop().call_later(_DROP_DELAY, self._drop)
+
+    def _drop(self) -> None:
+        self._dropping = None
+        if self.journal.pending_drops:
+            self._background(self._drop_now(), "drop")
+
+    async def _drop_now(self) -> None:
+        try:
+            await self.journal.commit(Entry(at=self.clock.now()))
+        except StorageFull as error:
+            logger.debug("%s", error.message)
+
+    def _attempts_dropped(self, keys: Sequence[Attempt]) -> None:
+        for key in keys:
+            self.processes.forget(key)
 
     def _hello(self) -> Hello:
         return Hello(

@@ -180,9 +180,16 @@ class _Backend:
 class Journal:
     """The journal of a running agent. Entries are stored in the order of the calls."""
 
-    def __init__(self, path: Path, *, on_records: OnRecords) -> None:
-        """Opens or makes the file. `on_records` hears of stored records, in order, on the loop that runs now."""
+    def __init__(
+        self, path: Path, *, on_records: OnRecords, on_dropped: Callable[[Sequence[Attempt]], None] = lambda _keys: None
+    ) -> None:
+        """Opens or makes the file. Both hooks are called on the loop that runs now.
+
+        `on_records` hears of stored records, in order; `on_dropped` of attempts given to `drop_later`, once the file
+        has forgotten them.
+        """
         self.path = path
+        self._on_dropped = on_dropped
         connection = _connect(path)
         try:
             self.contents = _load(connection)
@@ -215,9 +222,11 @@ class Journal:
             raise StorageFull(error) from error
         if entry.bundle is not None:
             self._digests.add(entry.bundle[0])
+        if dropped:
+            self._on_dropped(dropped)
 
     def drop_later(self, key: Attempt) -> None:
-        """Forgets an attempt with the next entry. If the agent dies before, its log is only offered once more."""
+        """Forgets an attempt with the next entry, whatever that is."""
         self._dropped.append(key)
 
     @property
@@ -294,6 +303,7 @@ class Journal:
         tidied: Tidied
         tidied, unused = await self._apply(run)
         self._digests.difference_update(unused)
+        self._on_dropped(dropped)
         return tidied
 
     async def renew_outbox(self) -> str:

@@ -90,6 +90,9 @@ def server_options(
         *_keepalive_options(keepalive),
         # Below the client's interval, or its pings count as abuse and it is thrown out.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", _ms(keepalive.time / 2)),
+        # A client also pings to measure its bandwidth whenever data comes in, at any interval: two of those in a row
+        # are not abuse either.
+        ("grpc.http2.max_ping_strikes", 0),
         # A second server must not be able to bind the same port in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", max_message),

@@ -34,7 +34,7 @@ async def fake() -> AsyncIterator[FakeServer]:
 
 
 def counting(trace: Path, **changes: Any) -> Plan:
-    return plan_of(script("a", f"{COUNT}; exit 5", env={"TRACE": str(trace)}, **changes))
+    return plan_of(script("a", f"{COUNT}exit 5", env={"TRACE": str(trace)}, **changes))
 
 
 async def test_a_killed_agent_adopts_what_runs(tmp_path: Path, fake: FakeServer) -> None:
