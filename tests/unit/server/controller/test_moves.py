@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gamenode_pipelines.states import NodeState, RunState, TaskState
-from gamenode_server.controller.effects import ContinueRun, SendAssign
+from gamenode_server.controller.cancel import cancel_runs
+from gamenode_server.controller.effects import ContinueRun, SendAssign, SendCancel
 from gamenode_server.controller.moves import CHUNK
-from gamenode_server.controller.settle import settle_run
-from support.fleet import Fleet, fleet
+from gamenode_server.controller.settle import live_run_ids, settle_run
+from support.fleet import AUDIT, Fleet, fleet
 
 
 @pytest.fixture
@@ -132,3 +133,39 @@ async def test_settling_what_is_settled_changes_nothing(world: Fleet) -> None:
     before = world.hub.newest
     await world.apply(settle_run(world.plans, run_id="run"))
     assert world.hub.newest == before
+
+
+async def test_a_large_run_that_a_crash_left_half_made_is_finished_later(world: Fleet) -> None:
+    nodes = [await world.node(f"n{number:04}", online=False) for number in range(CHUNK + 20)]
+    await world.run(*nodes)
+    world.effects.clear()  # what the crash took with it
+    assert await world.apply(live_run_ids) == ["run"]
+    await world.apply(settle_run(world.plans, run_id="run"))
+    assert world.stored_run().state is RunState.RUNNING
+    assert len(world.tasks()) == len(nodes)
+
+
+async def test_a_run_cancelled_while_it_is_made_gets_no_more_tasks(world: Fleet) -> None:
+    nodes = [await world.node(f"n{number:04}", online=False) for number in range(CHUNK + 20)]
+    await world.run(*nodes)
+    await world.apply(cancel_runs(world.plans, run_ids=["run"], by="ann", reason="", force=False, audit=AUDIT))
+    for _ in range(5):
+        await world.apply(settle_run(world.plans, run_id="run"))
+    run = world.stored_run()
+    assert run.state is RunState.CANCELLED
+    assert run.total == len(world.tasks()) == CHUNK
+
+
+async def test_cancelling_a_large_run_goes_on_until_all_of_it_is_ended(world: Fleet) -> None:
+    nodes = [await world.node(f"n{number:04}") for number in range(CHUNK + 20)]
+    await world.run(*nodes, max_parallel=1)
+    while world.take(ContinueRun):
+        await world.apply(settle_run(world.plans, run_id="run"))
+    await world.apply(cancel_runs(world.plans, run_ids=["run"], by="ann", reason="", force=False, audit=AUDIT))
+    rounds = 0
+    while world.take(ContinueRun):
+        rounds += 1
+        await world.apply(settle_run(world.plans, run_id="run"))
+    assert rounds == 1
+    assert world.stored_run().counts == {TaskState.DISPATCHED: 1, TaskState.CANCELLED: CHUNK + 19}
+    assert len({effect.task_id for effect in world.take(SendCancel)}) == 1
