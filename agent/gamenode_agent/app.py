@@ -13,6 +13,8 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.engines.processes import Processes, as_attempt
@@ -211,7 +213,7 @@ class Agent:
             admission=Admission(
                 node_id=self._identity.node_id,
                 cluster_id=self._identity.cluster_id,
-                ticket_key=self._identity.ticket_key,
+                ticket_key=Ed25519PublicKey.from_public_bytes(self._identity.ticket_key),
                 directory=agent_dir,
                 disk_reserve=settings.disk_reserve,
             ),

@@ -18,7 +18,8 @@ from cryptography import x509
 from gamenode_agent import host, renewal
 from gamenode_agent.config import AgentSettings, CommonSettings
 from gamenode_agent.identity import FILE_NAME, Identity, load_identity
-from gamenode_agent.join import pinned_ca, public_key_hash
+from gamenode_agent.join import pinned_ca
+from gamenode_agent.keys import public_key_hash
 from gamenode_agent.leaving import unfinished_tasks
 from gamenode_agent.status import read_status
 from gamenode_agent.supervisor.client import Supervisor

@@ -13,11 +13,6 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from gamenode_pipelines.errors import Code, GameNodeError
 
 FILE_NAME = "identity.pem"
@@ -39,25 +34,20 @@ class Identity:
     certificate_pem: str
     ca_pem: str
 
-    @property
-    def certificate(self) -> x509.Certificate:
-        """The node's certificate, parsed."""
-        return x509.load_pem_x509_certificate(self.certificate_pem.encode())
-
-    @property
-    def serial(self) -> str:
-        """The certificate's serial number, hex."""
-        return f"{self.certificate.serial_number:x}"
-
-    @property
-    def lifetime(self) -> tuple[float, float]:
-        """When the certificate begins and ends, Unix seconds of the wall clock."""
-        certificate = self.certificate
-        return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    #: When the certificate begins and ends, Unix seconds of the wall clock.
+    lifetime: tuple[float, float]
 
     def renewed(self, *, key_pem: str, certificate_pem: str, ca_pem: str) -> Identity:
         """The same node with a new key and certificate; an empty `ca_pem` keeps the CA."""
-        return replace(self, key_pem=key_pem, certificate_pem=certificate_pem, ca_pem=ca_pem or self.ca_pem)
+        from gamenode_agent.keys import lifetime
+
+        return replace(
+            self,
+            key_pem=key_pem,
+            certificate_pem=certificate_pem,
+            ca_pem=ca_pem or self.ca_pem,
+            lifetime=lifetime(certificate_pem),
+        )
 
 
 def load_identity(agent_dir: Path) -> Identity:
@@ -93,10 +83,10 @@ def load_identity(agent_dir: Path) -> Identity:
             key_pem=key,
             certificate_pem=certificates[0],
             ca_pem="".join(certificates[1:]),
+            lifetime=(float(facts["begins"]), float(facts["ends"])),
         )
         if not identity.ca_pem or not identity.addresses:
             raise ValueError("a part is missing")
-        _ = identity.certificate
     except (ValueError, KeyError, TypeError, StopIteration, IndexError) as error:
         raise _damaged(path, str(error) or "a part is missing") from error
     return identity
@@ -111,6 +101,8 @@ def save_identity(agent_dir: Path, identity: Identity) -> None:
         "addresses": identity.addresses,
         "join_addresses": identity.join_addresses,
         "ticket_key": base64.b64encode(identity.ticket_key).decode(),
+        "begins": identity.lifetime[0],
+        "ends": identity.lifetime[1],
     }
     pem = "".join(text if text.endswith("\n") else text + "\n" for text in _pems(identity))
     write_secret(agent_dir / FILE_NAME, f"{json.dumps(facts)}\n{pem}")
@@ -138,33 +130,6 @@ def write_secret(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def new_key() -> str:
-    """A fresh P-256 key as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-def signing_request(key_pem: str, *, name: str) -> str:
-    """A CSR for the key. The server takes the public key from it and decides the rest itself."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "gamenode-agent")])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_private(key_pem), hashes.SHA256())
-    return csr.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def sign_nonce(key_pem: str, nonce: bytes) -> bytes:
-    """Proves the key: an ECDSA signature with SHA-256 over the nonce."""
-    return _private(key_pem).sign(nonce, ec.ECDSA(hashes.SHA256()))
-
-
-def _private(key_pem: str) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(key_pem.encode(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise GameNodeError(Code.INTEGRITY_FAILED, "the node's key is not an elliptic-curve key: join again")
-    return key
 
 
 def _damaged(path: Path, why: str) -> GameNodeError:

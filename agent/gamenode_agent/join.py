@@ -19,9 +19,10 @@ from pathlib import Path
 import grpc
 import grpc.aio
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from gamenode_agent.identity import FILE_NAME, Identity, new_key, save_identity, signing_request, write_secret
+from gamenode_agent.identity import FILE_NAME, Identity, save_identity, write_secret
+from gamenode_agent.keys import lifetime, new_key, public_key_hash, signing_request
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto import transport
 from gamenode_proto.backoff import full_jitter
@@ -90,6 +91,7 @@ async def join(
         key_pem=key_pem,
         certificate_pem=response.certificate_pem,
         ca_pem=response.ca_pem,
+        lifetime=lifetime(response.certificate_pem),
     )
     save_identity(agent_dir, identity)
     pending.unlink(missing_ok=True)
@@ -152,11 +154,6 @@ def pinned_ca(address: str, pin: bytes, timeout: float) -> str:
         f" sha256:{pin.hex()}; nothing was sent to it",
         details={"shown": shown, "pinned": f"sha256:{pin.hex()}"},
     )
-
-
-def public_key_hash(certificate: x509.Certificate) -> bytes:
-    """SHA-256 of the certificate's SubjectPublicKeyInfo: what a token pins."""
-    return sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _shown_chain(address: str, timeout: float) -> list[bytes]:

@@ -9,7 +9,6 @@ that a server restored from a backup can ask for them again.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import secrets
@@ -129,22 +128,20 @@ OnRecords = Callable[[Sequence[OutboxRecord]], None]
 
 
 class _Transaction:
-    __slots__ = ("connection", "failed", "next_seq", "records")
+    __slots__ = ("connection", "failed", "next_seq")
 
     def __init__(self, connection: sqlite3.Connection, next_seq: int) -> None:
         self.connection = connection
         self.next_seq = next_seq
-        self.records: list[OutboxRecord] = []
         self.failed: Exception | None = None
 
 
 class _Backend:
     """The writer thread's side: one connection, used by that thread only."""
 
-    def __init__(self, connection: sqlite3.Connection, last_seq: int, on_commit: OnRecords) -> None:
+    def __init__(self, connection: sqlite3.Connection, last_seq: int) -> None:
         self._connection = connection
         self._last_seq = last_seq
-        self._on_commit = on_commit
 
     def begin(self) -> _Transaction:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -163,8 +160,6 @@ class _Backend:
         failpoint("journal.before_commit")
         self._connection.execute("COMMIT")
         self._last_seq = tx.next_seq - 1
-        if tx.records:
-            self._on_commit(tx.records)
 
     def rollback(self, tx: _Transaction) -> None:
         if self._connection.in_transaction:
@@ -183,10 +178,10 @@ class Journal:
     def __init__(
         self, path: Path, *, on_records: OnRecords, on_dropped: Callable[[Sequence[Attempt]], None] = lambda _keys: None
     ) -> None:
-        """Opens or makes the file. Both hooks are called on the loop that runs now.
+        """Opens or makes the file.
 
-        `on_records` hears of stored records, in order; `on_dropped` of attempts given to `drop_later`, once the file
-        has forgotten them.
+        `on_records` hears of an entry's records when they are stored, in order, before `commit` returns; `on_dropped`
+        of attempts given to `drop_later`, once the file has forgotten them.
         """
         self.path = path
         self._on_dropped = on_dropped
@@ -196,13 +191,8 @@ class Journal:
         except BaseException:
             connection.close()
             raise
-        loop = asyncio.get_running_loop()
-
-        def committed(records: Sequence[OutboxRecord]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the next process reads them from the file
-                loop.call_soon_threadsafe(on_records, records)
-
-        backend = _Backend(connection, self.contents.outbox_last, committed)
+        self._on_records = on_records
+        backend = _Backend(connection, self.contents.outbox_last)
         self._writer: BatchWriter[_Transaction] = BatchWriter(backend, name="journal")
         self._digests = set(self.contents.digests)
         self._dropped: list[Attempt] = []
@@ -220,6 +210,8 @@ class Journal:
         except (sqlite3.OperationalError, OSError) as error:
             self._dropped[:0] = dropped
             raise StorageFull(error) from error
+        if entry.records:
+            self._on_records(entry.records)
         if entry.bundle is not None:
             self._digests.add(entry.bundle[0])
         if dropped:
@@ -392,7 +384,6 @@ def _store(tx: _Transaction, entry: Entry) -> None:
         record.seq = tx.next_seq
         db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (tx.next_seq, entry.at, record.SerializeToString()))
         tx.next_seq += 1
-        tx.records.append(record)
     if (task := entry.task) is not None:
         last = tx.next_seq - 1
         db.execute(

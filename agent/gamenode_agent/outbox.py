@@ -48,7 +48,10 @@ class Outbox:
         return self.last - self.acked
 
     def appended(self, records: Sequence[OutboxRecord]) -> None:
-        """The journal has stored these, which follow the ones before."""
+        """The journal has stored these."""
+        if records[0].seq != self.last + 1:  # one was told by nobody: what is missing is read from the journal
+            self._cache.clear()
+            self._cached_bytes = 0
         for record in records:
             size = record.ByteSize()
             self._cache.append((record, size))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 
-from gamenode_agent.identity import Identity, new_key, sign_nonce, signing_request
+from gamenode_agent.identity import Identity
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto import transport
 from gamenode_proto.errors import from_rpc
@@ -50,6 +50,8 @@ def renewal_due(lifetime: tuple[float, float], jitter: float) -> float:
 
 async def renew(stub: AgentLinkAsyncStub, identity: Identity) -> Identity:
     """A new key and certificate, over the connection that the present one opened. Raises GameNodeError."""
+    from gamenode_agent.keys import new_key, signing_request
+
     key_pem = new_key()
     request = RenewCertificateRequest(csr_pem=signing_request(key_pem, name=identity.name))
     try:
@@ -61,6 +63,8 @@ async def renew(stub: AgentLinkAsyncStub, identity: Identity) -> Identity:
 
 async def recover(identity: Identity) -> Identity:
     """A certificate for a node whose own has ended: proves its key to the enrolment listener. Raises GameNodeError."""
+    from gamenode_agent.keys import new_key, sign_nonce, signing_request
+
     key_pem = new_key()
 
     async def exchange(stub: EnrolmentAsyncStub) -> RecoverResponse:
@@ -79,9 +83,12 @@ async def recover(identity: Identity) -> Identity:
 
 async def why_refused(identity: Identity) -> Verdict:
     """What the server has against this node. Raises GameNodeError where it cannot be asked."""
+    from gamenode_agent.keys import serial_number
 
     async def exchange(stub: EnrolmentAsyncStub) -> WhyRefusedResponse:
-        request = WhyRefusedRequest(node_id=identity.node_id, certificate_serial=identity.serial)
+        request = WhyRefusedRequest(
+            node_id=identity.node_id, certificate_serial=serial_number(identity.certificate_pem)
+        )
         return await stub.WhyRefused(request, timeout=CALL_TIMEOUT)
 
     response = await _enrolment(identity, exchange)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gamenode_agent.identity import load_identity, save_identity, signing_request
+from gamenode_agent.identity import load_identity, save_identity
+from gamenode_agent.keys import signing_request
 from gamenode_pipelines.states import TaskState
 from gamenode_proto.v1 import agent_link_pb2
 from support.agent_process import agent_command, running_agent
@@ -141,7 +142,7 @@ async def test_forget_stops_what_is_no_longer_its_task(tmp_path: Path, fake: Fak
         await until(lambda: "step_started" in fake.events(task.id), what="the step to start")
         item = agent_link_pb2.InventoryTask(task_id=task.id, fence=1)
         fake.send(agent_link_pb2.ServerFrame(forget=agent_link_pb2.Forget(tasks=[item])))
-        left = lambda: not list((agent.data_dir / "agent" / "attempts").iterdir())  # noqa: E731
+        left = lambda: not list((agent.data_dir / "agent" / "attempts").glob("*.*.*.*"))  # noqa: E731
         await until(left, what="the attempt to be gone")
         fake.send(ConnectionError("again"))
         assert not (await fake.wait_connected(2)).hello.inventory

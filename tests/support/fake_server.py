@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gamenode_agent.identity import Identity, new_key, save_identity, signing_request
+from gamenode_agent.identity import Identity, save_identity
+from gamenode_agent.keys import lifetime, new_key, signing_request
 from gamenode_pipelines import tasks
 from gamenode_pipelines.events import CancelInfo, TaskAssigned, TaskEvent
 from gamenode_pipelines.ids import make_id
@@ -198,6 +199,7 @@ class FakeServer:
     def identity(self, data_dir: Path) -> Identity:
         """A joined node's identity, stored in `data_dir` as `join` would."""
         key_pem = new_key()
+        certificate = self.certificate_for(signing_request(key_pem, name="eu-1"))
         identity = Identity(
             node_id="node1",
             name="eu-1",
@@ -206,8 +208,9 @@ class FakeServer:
             join_addresses=(self.join_address,),
             ticket_key=self.ticket_key.public_key().public_bytes_raw(),
             key_pem=key_pem,
-            certificate_pem=self.certificate_for(signing_request(key_pem, name="eu-1")),
+            certificate_pem=certificate,
             ca_pem=self.authority.pem,
+            lifetime=lifetime(certificate),
         )
         (data_dir / "agent").mkdir(parents=True, exist_ok=True)
         save_identity(data_dir / "agent", identity)

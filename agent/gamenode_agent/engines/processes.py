@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from gamenode_agent.folders import Folders
 from gamenode_agent.journal import Attempt
 from gamenode_agent.supervisor.client import (
     AttemptKey,
@@ -45,9 +46,7 @@ class Processes:
         on_lost: Callable[[], None],
         timeout: float,
     ) -> None:
-        self._root = data_dir / "agent" / "attempts"
-        # Other users' steps pass through it, but cannot list it.
-        self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._folders = Folders(data_dir / "agent" / "attempts", mode=0o711)
         self._group = group
         self._forgotten: list[AttemptKey] = []
         self._telling: asyncio.TimerHandle | None = None
@@ -64,13 +63,18 @@ class Processes:
         """The supervisor's pid; 0 while there is none."""
         return self._supervisor.pid if self._supervisor.connected else 0
 
-    def directory(self, key: Attempt) -> Path:
+    def directory(self, key: Attempt) -> str:
         """The folder of an attempt."""
-        return self._root / f"{key.task_id}.{key.fence}.{key.step_id}.{key.attempt}"
+        return self._folders.path(_name(key))
+
+    def prepare(self, key: Attempt) -> str:
+        """The folder of an attempt, made if it is not there yet. Raises OSError."""
+        directory = self.directory(key)
+        return directory if os.path.isdir(directory) else self._folders.take(_name(key))
 
     def log_path(self, key: Attempt) -> Path:
         """Where an attempt's output is, once there is any."""
-        return self.directory(key) / LOG_FILE
+        return Path(self.directory(key), LOG_FILE)
 
     async def connect(self) -> None:
         """Finds the supervisor, or starts one. Raises GameNodeError."""
@@ -85,7 +89,7 @@ class Processes:
         if not attempts:
             return {}
         reports = await self._supervisor.recover(
-            [Recoverable(AttemptKey(*key), self.directory(key), boot) for key, boot in attempts.items()]
+            [Recoverable(AttemptKey(*key), Path(self.directory(key)), boot) for key, boot in attempts.items()]
         )
         return {as_attempt(report.key): report for report in reports}
 
@@ -109,25 +113,26 @@ class Processes:
         """Nobody needs what is kept of an attempt that is over."""
         directory = self.directory(key)
         try:
-            for entry in os.scandir(directory):
-                os.unlink(entry.path)
-            os.rmdir(directory)
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    os.unlink(entry.path)
+            self._folders.give(_name(key))
         except FileNotFoundError:
             pass  # it was never started
         except OSError as error:
-            logger.warning("the folder of an attempt cannot be removed: %s", error, extra={"folder": str(directory)})
+            logger.warning("the folder of an attempt cannot be removed: %s", error, extra={"folder": directory})
         if not self._forgotten:
             self._telling = asyncio.get_running_loop().call_later(_FORGET_DELAY, self._tell_forgotten)
         self._forgotten.append(AttemptKey(*key))
 
     def sweep(self, needed: Iterable[Attempt]) -> None:
         """Removes the folders of attempts that nobody knows any more."""
-        names = {self.directory(key).name for key in needed}
-        for entry in list(os.scandir(self._root)):
-            task_id, _, rest = entry.name.partition(".")
+        names = {_name(key) for key in needed}
+        for name in self._folders.names():
+            task_id, _, rest = name.partition(".")
             fence, _, rest = rest.partition(".")
             step_id, _, attempt = rest.rpartition(".")
-            if entry.name not in names and fence.isdecimal() and attempt.isdecimal():
+            if name not in names and fence.isdecimal() and attempt.isdecimal():
                 self.forget(Attempt(task_id, int(fence), step_id, int(attempt)))
 
     async def close(self) -> None:
@@ -145,6 +150,10 @@ class Processes:
         if forgotten:
             with contextlib.suppress(GameNodeError):  # a supervisor that is gone has forgotten by itself
                 await self._supervisor.forget(forgotten)
+
+
+def _name(key: Attempt) -> str:
+    return f"{key.task_id}.{key.fence}.{key.step_id}.{key.attempt}"
 
 
 def as_attempt(key: AttemptKey) -> Attempt:

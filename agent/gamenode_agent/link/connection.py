@@ -283,7 +283,9 @@ class Link:
     async def _use(self, identity: Identity) -> None:
         await asyncio.to_thread(save_identity, self._agent_dir, identity)
         self.identity = identity
-        logger.info("the node has a new certificate", extra={"serial": identity.serial})
+        logger.info(
+            "the node has a new certificate", extra={"days": f"{(identity.lifetime[1] - wall_clock()) / 86400:.1f}"}
+        )
 
     async def _renew_outbox(self) -> None:
         self._outbox.outbox_id = await self._journal.renew_outbox()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from gamenode_agent.host import free_bytes
 from gamenode_agent.steps import unknown_kinds
 from gamenode_pipelines.errors import Code, Error, GameNodeError
@@ -19,7 +21,7 @@ class Admission:
 
     node_id: str
     cluster_id: str
-    ticket_key: bytes
+    ticket_key: Ed25519PublicKey
     directory: Path
     #: Bytes of free disk below which no new task starts.
     disk_reserve: int

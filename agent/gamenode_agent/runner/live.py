@@ -151,7 +151,7 @@ class LiveTask:
         at = min(now, max(report.ended_at, step.started_at if step is not None else now)) if report.ended_at else now
         error, outputs = report.error, {}
         try:
-            outputs = read_outputs(self._shell.processes.directory(key) / steps.OUTPUT_FILE)
+            outputs = read_outputs(f"{self._shell.processes.directory(key)}/{steps.OUTPUT_FILE}")
         except GameNodeError as unreadable:
             # A step that failed says why by itself; one that would have succeeded must not go on without its outputs.
             error = error or (None if report.exit_code else unreadable.error)
@@ -364,8 +364,7 @@ class LiveTask:
         step = self.plan.step(key.step_id)
         shared = bool(step.user) or any(each.user for each in (*self.plan.steps, *self.plan.finally_))
         workspace = self._shell.workspaces.prepare(*self.key, self._files, shared=shared)
-        directory = self._shell.processes.directory(key)
-        directory.mkdir(mode=0o711, exist_ok=True)
+        directory = self._shell.processes.prepare(key)
         context = steps.StepContext(
             key=key, task=self.task, plan=self.plan, step=step, workspace=workspace, directory=directory
         )

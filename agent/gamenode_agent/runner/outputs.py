@@ -14,7 +14,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _HEREDOC = re.compile(r"([^=<]*)<<(.*)")
 
 
-def read_outputs(path: Path) -> dict[str, str]:
+def read_outputs(path: str | Path) -> dict[str, str]:
     """The outputs in the file of one attempt; empty where there is no file.
 
     Raises GameNodeError: LIMIT_EXCEEDED for a file that is too large, STEP_FAILED for a line that cannot be read.

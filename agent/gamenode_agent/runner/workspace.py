@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
+from gamenode_agent.folders import Folders
 from gamenode_proto.codec.plan import BundleFile
 
 logger = logging.getLogger(__name__)
@@ -23,61 +23,62 @@ class Workspaces:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        # Other users' steps pass through it, but cannot list it.
-        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._folders = Folders(root, mode=0o700)
 
-    def path(self, task_id: str, fence: int) -> Path:
+    def path(self, task_id: str, fence: int) -> str:
         """Where the steps of this assignment work."""
-        return self._root / f"{task_id}.{fence}"
+        return self._folders.path(f"{task_id}.{fence}")
 
-    def prepare(self, task_id: str, fence: int, files: Iterable[BundleFile], *, shared: bool) -> Path:
+    def prepare(self, task_id: str, fence: int, files: Sequence[BundleFile], *, shared: bool) -> str:
         """Makes the workspace and writes the bundle's files into it, if it is not there yet.
 
         `shared` opens it to other users of the host, for steps that run as one. Raises OSError where the disk says no.
         """
-        work = self.path(task_id, fence)
-        if work.is_dir():
+        name = f"{task_id}.{fence}"
+        work = self._folders.path(name)
+        if os.path.isdir(work):
             return work
-        making = work.with_name(work.name + _UNFINISHED)
-        if making.exists():  # an earlier try was cut short
+        if not files and not shared:
+            return self._folders.take(name)
+        making = self._folders.path(name + _UNFINISHED)
+        if os.path.exists(making):  # an earlier try was cut short
             shutil.rmtree(making)
-        making.mkdir(mode=0o700)
+        self._folders.take(name + _UNFINISHED)
         for file in files:
-            path = making / file.path  # checked by the codec: it stays inside
+            path = Path(making, file.path)  # checked by the codec: it stays inside
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
             path.chmod(file.mode & 0o777)
         if shared:
-            making.chmod(0o1777)
-        making.rename(work)
+            os.chmod(making, 0o1777)
+        os.rename(making, work)
         return work
 
     def finish(self, task_id: str, fence: int, *, succeeded: bool) -> bool:
         """Removes an empty workspace after success, and marks others as kept from now; False if `remove` has work."""
-        work = self.path(task_id, fence)
+        name = f"{task_id}.{fence}"
         try:
             if succeeded:
-                os.rmdir(work)
-            else:
-                os.utime(work)
+                return self._folders.give(name)
+            os.utime(self._folders.path(name))
         except FileNotFoundError:  # no step of it ever started
             return True
         except OSError as error:
-            return error.errno != errno.ENOTEMPTY
+            logger.warning("the workspace of a task cannot be touched: %s", error, extra={"task": task_id})
         return True
 
     def remove(self, task_id: str, fence: int) -> None:
         """Removes a workspace with all that is in it."""
-        _remove(self.path(task_id, fence))
+        _remove(Path(self.path(task_id, fence)))
 
     def sweep(self, *, wall_now: float, keep: float, max_bytes: int, live: frozenset[tuple[str, int]]) -> None:
         """Removes kept workspaces older than `keep` seconds, and the oldest ones beyond `max_bytes` together."""
         kept: list[tuple[float, int, Path]] = []
-        for work in list(self._root.iterdir()):
-            task_id, _, fence = work.name.removesuffix(_UNFINISHED).rpartition(".")
+        for name in self._folders.names():
+            task_id, _, fence = name.removesuffix(_UNFINISHED).rpartition(".")
             if not fence.isdecimal() or (task_id, int(fence)) in live:
                 continue
+            work = Path(self._folders.path(name))
             try:
                 since = work.stat().st_mtime
             except FileNotFoundError:  # removed since we looked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.plan import Plan, StepPlan
@@ -22,9 +21,9 @@ class StepContext:
     plan: Plan
     step: StepPlan
     #: The task's folder, where the step works.
-    workspace: Path
+    workspace: str
     #: The attempt's own folder; exists.
-    directory: Path
+    directory: str
 
     def own_env(self) -> dict[str, str]:
         """The variables that every process of a step gets."""
@@ -36,6 +35,6 @@ class StepContext:
             "GAMENODE_STEP_ID": key.step_id,
             "GAMENODE_ATTEMPT": str(key.attempt),
             "GAMENODE_NODE_NAME": self.task.node.name,
-            "GAMENODE_WORKSPACE": str(self.workspace),
-            "GAMENODE_OUTPUT": str(self.directory / OUTPUT_FILE),
+            "GAMENODE_WORKSPACE": self.workspace,
+            "GAMENODE_OUTPUT": f"{self.directory}/{OUTPUT_FILE}",
         }

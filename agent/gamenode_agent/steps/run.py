@@ -24,10 +24,10 @@ def spawn_request(context: StepContext) -> SpawnRequest:
     env = dict(rendered.env)
     argv = _argv(step.script or Script(), rendered.argv, context, env)
     if rendered.user:
-        _hand_output_over(context.directory / OUTPUT_FILE, rendered.user)
+        _hand_output_over(f"{context.directory}/{OUTPUT_FILE}", rendered.user)
     return SpawnRequest(
         key=AttemptKey(*context.key),
-        directory=context.directory,
+        directory=Path(context.directory),
         argv=argv,
         env=env,
         # A relative one is inside of the workspace, an absolute one where it says.
@@ -63,7 +63,7 @@ def _argv(script: Script, argv: Sequence[str], context: StepContext, env: dict[s
 
 def _write_script(context: StepContext, text: str) -> str:
     """Every user of the host may read it, and nobody but us may change it."""
-    path = str(context.directory / SCRIPT_FILE)
+    path = f"{context.directory}/{SCRIPT_FILE}"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         data = memoryview(text.encode())
@@ -74,7 +74,7 @@ def _write_script(context: StepContext, text: str) -> str:
     return path
 
 
-def _hand_output_over(path: Path, user: str) -> None:
+def _hand_output_over(path: str, user: str) -> None:
     """Makes the output file for a step that runs as another user, who cannot make it in our folder."""
     from gamenode_agent.supervisor.starting import CannotStart, account
 
