@@ -223,8 +223,10 @@ class Dispatch:
         try:
             await store.apply(settle_run(self._plans, run_id=run_id))
         except GameNodeError as error:
-            # The timers come by again: a full disk must not end this loop.
+            # The timers come by again: a full disk must not end this loop, nor may one run that is at fault.
             logger.warning("run %s could not go on: %s", run_id, error.message, extra={"run": run_id})
+        except Exception:
+            logger.exception("run %s could not go on", run_id, extra={"run": run_id})
         if run_id in self._unfinished:  # handed out again by that operation
             self._unfinished[run_id] = event
         else:

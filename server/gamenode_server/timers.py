@@ -68,6 +68,9 @@ class Timers:
                 await self.tick()
             except GameNodeError as error:
                 logger.warning("a tick of the timers failed and is repeated: %s", error.message)
+            except Exception:
+                # One record that is at fault must not stop the watch over all the others.
+                logger.exception("a tick of the timers failed and is repeated")
 
     async def tick(self) -> None:
         """One round of everything that is due."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc.aio
@@ -23,10 +23,11 @@ from gamenode_proto.v1 import agent_link_pb2
 from gamenode_proto.version import PROTOCOL, PROTOCOL_MIN
 from gamenode_server.controller.connect import Greeting, close_session, open_session
 from gamenode_server.controller.nodes import quarantine_node
-from gamenode_server.controller.updates import NodeReport, Record, apply_updates
+from gamenode_server.controller.updates import Applied, NodeReport, Record, apply_updates
 from gamenode_server.core import Core
 from gamenode_server.identity.principals import Principal
 from gamenode_server.sessions import Session
+from gamenode_server.store.tx import Tx
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ class AgentSession:
         op = apply_updates(
             self._core.plans, node_id=session.node_id, epoch=session.epoch, records=records, source=self._address
         )
-        applied = await self._core.store.apply(op)
+        applied = await self._stored(op)
         if applied.refused is not None:
             session.out.close(applied.refused)
             return False
@@ -176,6 +177,18 @@ class AgentSession:
         session.acked = applied.acked
         session.out.ack(acked=applied.acked)
         return True
+
+    async def _stored(self, op: Callable[[Tx], Applied]) -> Applied:
+        """Applies; waits for as long as the disk is full. The agent keeps what is not acknowledged."""
+        store = self._core.store
+        while True:
+            try:
+                return await store.apply(op)
+            except GameNodeError as error:
+                if error.code is not Code.STORAGE_FULL:
+                    raise
+                logger.warning("an agent's report waits for space on the disk", extra={"node": self._principal.name})
+                await store.writable()
 
 
 async def _closing(session: Session, work: Coroutine[Any, Any, None]) -> None:

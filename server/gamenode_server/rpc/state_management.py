@@ -49,6 +49,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             now=core.clock.now(),
             wall=core.wall(),
             storage=storage,
+            log_problem=core.logs.problem,
         )
         return pb.GetStatusResponse(
             server_version=core.version,

@@ -29,9 +29,19 @@ class Attention:
 
 
 def attention(
-    *, runs: Iterable[Run], nodes: Iterable[Node], skews: Mapping[str, float], now: float, wall: float, storage: str
+    *,
+    runs: Iterable[Run],
+    nodes: Iterable[Node],
+    skews: Mapping[str, float],
+    now: float,
+    wall: float,
+    storage: str,
+    log_problem: str | None = None,
 ) -> list[Attention]:
-    """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates."""
+    """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates.
+
+    `log_problem` is why logs cannot be written, where they cannot.
+    """
     found = [item for run in runs if (item := _run(run)) is not None]
     for node in nodes:
         found.extend(_node(node, skews.get(node.id, 0.0), now, wall))
@@ -42,6 +52,9 @@ def attention(
             else f"the store is {storage}"
         )
         found.append(Attention(now, "server", "", "server", text, "free some space; it goes on by itself"))
+    elif log_problem is not None:
+        hint = "free some space; agents keep their logs and send them again"
+        found.append(Attention(now, "server", "", "server", log_problem, hint))
     return sorted(found, key=lambda item: item.since)
 
 

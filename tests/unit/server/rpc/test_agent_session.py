@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,14 @@ async def test_the_welcome_says_where_to_go_on(here: Site) -> None:
     assert welcome.epoch == 2
     assert welcome.incarnation
     assert welcome.config.heartbeat_interval == pytest.approx(0.1)
-    assert list(welcome.config.addresses) == [here.server.bound.listen]
+    assert list(welcome.config.addresses) == []
+
+
+async def test_addresses_that_the_operator_named_are_pushed(tmp_path: Path) -> None:
+    async with site(tmp_path, advertise=("gn.example:7443",)) as here:
+        agent = await here.agent("a", open=False)
+        welcome = await agent.open()
+    assert "gn.example:7443" in welcome.config.addresses
 
 
 async def test_a_heartbeat_is_echoed_and_shows_in_the_list_of_nodes(here: Site) -> None:
@@ -319,3 +327,30 @@ async def test_after_a_restart_of_the_server_everything_goes_on(tmp_path: Path) 
         assert view.run(run.run.id).state is RunState.RUNNING  # type: ignore[union-attr]
         assert view.node(agent.node_id).state is NodeState.ONLINE  # type: ignore[union-attr]
         await until(lambda: view.node(agent.node_id).state is NodeState.SUSPECT)  # type: ignore[union-attr]
+
+
+async def test_a_full_disk_acknowledges_nothing_and_heals_by_itself(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await here.agent("a")
+    run = await here.run()
+    assign = await agent.read_until("assign")
+    store = here.server.core.store
+    room, apply = asyncio.Event(), store.apply
+
+    async def full(op: Any) -> Any:
+        if not room.is_set():
+            raise GameNodeError(Code.STORAGE_FULL, "no space")
+        return await apply(op)
+
+    monkeypatch.setattr(store, "apply", full)
+    monkeypatch.setattr(store, "writable", room.wait)
+    await agent.report(
+        assign.task.id, TaskAccepted(), TaskStarted(), StepStarted("go", 1), StepEnded("go", 1, exit_code=0)
+    )
+    await agent.beat(5)
+    ack = await agent.read_until("ack")
+    assert (ack.acked, ack.heartbeat) == (0, 5)
+    room.set()
+    await agent.acked(4)
+    assert state_of(here, run.run.id) is RunState.SUCCEEDED
