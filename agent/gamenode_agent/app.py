@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
-from gamenode_agent.engines.processes import Processes, as_attempt
+from gamenode_agent.engines.processes import Processes
 from gamenode_agent.host import HostMetrics, facts
+from gamenode_agent.housekeeping import Housekeeping
 from gamenode_agent.identity import Identity, load_identity
-from gamenode_agent.journal import Attempt, AttemptRow, Contents, Entry, Journal, StorageFull
+from gamenode_agent.journal import Attempt, Contents, Entry, Journal, StorageFull
 from gamenode_agent.leaving import JOURNAL_FILE
 from gamenode_agent.link.connection import Link, LinkHooks, LinkState
 from gamenode_agent.link.logs import LogLimits, LogShipper
@@ -31,23 +32,18 @@ from gamenode_agent.runner.live import Shell
 from gamenode_agent.runner.runner import Runner
 from gamenode_agent.runner.workspace import Workspaces
 from gamenode_agent.status import AgentStatus, take_lock, write_status
-from gamenode_agent.supervisor.client import AttemptReport, Phase
+from gamenode_agent.supervisor.client import AttemptReport
+from gamenode_agent.takeover import Takeover
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import LogSummary
 from gamenode_proto import transport
 from gamenode_proto.codec.work import log_summary_to_proto
 from gamenode_proto.process.clock import wall_clock
 from gamenode_proto.v1.agent_link_pb2 import Hello, NodeEvent, OutboxRecord
-from gamenode_proto.v1.common_pb2 import LogSummary as LogSummaryMessage
 from gamenode_proto.v1.nodes_pb2 import HostFacts
 from gamenode_proto.version import PROTOCOL, PROTOCOL_MIN
 
 logger = logging.getLogger(__name__)
-
-#: Pause between two tries to get a supervisor.
-_SUPERVISOR_RETRY = 1.0
-#: Attempts that are done with are forgotten with the next entry of the journal, or after this long in one of their own.
-_DROP_DELAY = 1.0
 
 
 class Ending(StrEnum):
@@ -120,31 +116,21 @@ class Agent:
         self.run_id = secrets.token_hex(8)
         self.contents = contents
         self._identity = identity
-        self._doubt = asyncio.Event()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._started = wall_clock()
         self._announced = False
-        self._dropping: asyncio.TimerHandle | None = None
         self._capabilities: tuple[str, ...] = ()
 
     @classmethod
     async def open(cls, settings: AgentSettings, identity: Identity, group: asyncio.TaskGroup) -> Agent:
         """Opens the files and puts the parts together; starts nothing."""
-        waiting: list[Callable[[Any], None]] = []
-        forgetting: list[Callable[[Sequence[Attempt]], None]] = []
-        journal = Journal(
-            settings.agent_dir / JOURNAL_FILE,
-            on_records=lambda records: waiting[0](records),
-            on_dropped=lambda keys: forgetting[0](keys),
-        )
+        journal = Journal(settings.agent_dir / JOURNAL_FILE)
         try:
             agent = cls(settings, identity, group, contents=journal.contents)
             agent._assemble(journal)
         except BaseException:
             await journal.close()
             raise
-        waiting.append(agent.outbox.appended)
-        forgetting.append(agent._attempts_dropped)
         return agent
 
     def _assemble(self, journal: Journal) -> None:
@@ -172,7 +158,7 @@ class Agent:
             group=self.group,
             on_ended=self._attempt_ended,
             on_output=self._output_grew,
-            on_lost=self._doubt.set,
+            on_lost=lambda: self.takeover.doubt(),
             timeout=settings.supervisor_timeout,
         )
         self.logs = LogShipper(
@@ -183,7 +169,7 @@ class Agent:
                 settings.log_slow,
                 settings.reconnect_max,
             ),
-            on_done=self._log_is_there,
+            on_done=lambda key: self.housekeeping.log_is_there(key),
         )
         self.link = Link(
             self._identity,
@@ -204,7 +190,7 @@ class Agent:
             log_ended=self._log_ended,
             on_commit=lambda live, seq: self.runner.committed(live, seq),
             on_finished=lambda live: self.runner.release(live),
-            on_doubt=self._doubt.set,
+            on_doubt=lambda: self.takeover.doubt(),
             storage_retry=settings.storage_retry,
             boot_id=self.boot_id,
         )
@@ -222,6 +208,21 @@ class Agent:
             server_clock=lambda: self.clock.now() + self.link.server_ahead,
             acked=lambda: self.outbox.acked,
         )
+        self.takeover = Takeover(
+            journal=journal, processes=self.processes, runner=self.runner, logs=self.logs, boot_id=self.boot_id
+        )
+        self.housekeeping = Housekeeping(
+            group=self.group,
+            settings=settings,
+            clock=self.clock,
+            journal=journal,
+            outbox=self.outbox,
+            runner=self.runner,
+            processes=self.processes,
+            workspaces=self.workspaces,
+        )
+        journal.on_records = self.outbox.appended
+        journal.on_dropped = self.housekeeping.dropped
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -229,24 +230,8 @@ class Agent:
         """Notes this start, finds what ran while no agent did, and takes it up."""
         self._write_status()
         await self._note_start()
-        await self.processes.connect()
+        await self.takeover.at_start(self.contents)
         self._capabilities = (await self.processes.capabilities()).names()
-        attempts = {row.key: row.boot_id for row in self.contents.attempts}
-        reports = await self.processes.recover(attempts)
-        for report in await self.processes.known():
-            if report.phase is Phase.RUNNING and as_attempt(report.key) not in attempts:
-                # A journal that was lost: what it started ends by itself or at its timeout, and is not ours to stop.
-                logger.warning("an attempt runs that the journal does not know", extra={"attempt": str(report.key)})
-                attempts[as_attempt(report.key)] = self.boot_id
-        self.processes.sweep(attempts)  # before a first new one is made
-        kill = await self.runner.restore(self.contents, reports, boot_id=self.boot_id)
-        kill += await self._leave_no_strays(reports)
-        for key in kill:
-            await self.processes.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
-        live = self.runner.live_keys()
-        for row in self.contents.attempts:
-            if row.ended or (row.key.task_id, row.key.fence) in live:
-                self._offer_log(row, reports.get(row.key))
 
     async def serve(self, announce: Callable[[str], None]) -> None:
         """Works until it is told to end; raises _Ended."""
@@ -263,8 +248,8 @@ class Agent:
         )
         link = self.group.create_task(self.link.run(self.runner, hooks), name="link")
         self._background(self.logs.run(), "logs")
-        self._background(self._watch_supervisor(), "supervisor")
-        self._background(self._tidy(), "tidy")
+        self._background(self.takeover.watch(), "supervisor")
+        self._background(self.housekeeping.run(), "housekeeping")
         ending = await self._ending
         logger.info("ending: %s; steps go on", ending)
         self.link.stop(ending)
@@ -274,8 +259,7 @@ class Agent:
 
     async def close(self) -> None:
         """Closes files and connections; leaves what runs alone."""
-        if self._dropping is not None:
-            self._dropping.cancel()
+        self.housekeeping.close()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
         except StorageFull as error:
@@ -290,8 +274,6 @@ class Agent:
     def _background(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         self.group.create_task(work, name=name)
 
-    # -- recovery ------------------------------------------------------------------------------------------------------
-
     async def _note_start(self) -> None:
         event = NodeEvent(at=self.clock.now(), type="agent.started", data={"version": agent_version()})
         meta = {"boot_id": self.boot_id, "clock_origin": repr(self.clock.origin)}
@@ -299,64 +281,6 @@ class Agent:
             await self.journal.commit(Entry(at=self.clock.now(), records=[OutboxRecord(node_event=event)], meta=meta))
         except StorageFull as error:
             raise GameNodeError(Code.STORAGE_FULL, f"{error.message}: the agent cannot start without it") from error
-
-    async def _leave_no_strays(self, reports: dict[Attempt, AttemptReport]) -> list[Attempt]:
-        """Attempts of assignments that are no longer ours: forgotten where they are over, else to be killed."""
-        live = self.runner.live_keys()
-        kill: list[Attempt] = []
-        for row in self.contents.attempts:
-            if row.ended or (row.key.task_id, row.key.fence) in live:
-                continue
-            report = reports.get(row.key)
-            if report is not None and report.phase is Phase.RUNNING:
-                kill.append(row.key)
-            self.journal.drop_later(row.key)
-        return kill
-
-    def _offer_log(self, row: AttemptRow, report: AttemptReport | None) -> None:
-        path = self.processes.log_path(row.key)
-        if row.ended:
-            self.logs.ended(row.key, path, LogSummaryMessage.FromString(row.log))
-        elif report is not None and report.size:
-            self.logs.grown(row.key, path, report.size)
-
-    async def _watch_supervisor(self) -> None:
-        """Brings the supervisor back whenever it is lost, and settles what it ran."""
-        while True:
-            await self._doubt.wait()
-            self._doubt.clear()
-            try:
-                await self.processes.connect()
-                attempts = dict.fromkeys(self.runner.under_way(), self.boot_id)
-                reports = await self.processes.recover(attempts)
-            except GameNodeError as error:
-                logger.error("the supervisor is lost: %s", error.message)
-                await asyncio.sleep(_SUPERVISOR_RETRY)
-                self._doubt.set()
-                continue
-            logger.warning("the supervisor is back", extra={"attempts": len(attempts)})
-            for key in self.runner.settle(reports):
-                await self.processes.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
-
-    async def _tidy(self) -> None:
-        """Housekeeping, from time to time."""
-        settings = self.settings
-        while True:
-            try:
-                tidied = await self.journal.tidy(
-                    acked=self.outbox.acked,
-                    older_than=self.clock.now() - settings.retention_age,
-                    max_bytes=settings.retention_bytes,
-                    keep=self.runner.digests_in_use(),
-                )
-                self.outbox.first = max(self.outbox.first, tidied.first_seq)
-                self.runner.forgotten(tidied.forgotten)
-            except StorageFull as error:
-                logger.warning("no housekeeping: %s", error.message)
-            live = self.runner.live_keys()
-            keep, most = settings.workspace_keep, settings.workspace_bytes
-            await asyncio.to_thread(self.workspaces.sweep, wall_now=wall_clock(), keep=keep, max_bytes=most, live=live)
-            await asyncio.sleep(settings.tidy_interval)
 
     # -- what the parts tell each other --------------------------------------------------------------------------------
 
@@ -368,27 +292,6 @@ class Agent:
 
     def _log_ended(self, key: Attempt, summary: LogSummary) -> None:
         self.logs.ended(key, self.processes.log_path(key), log_summary_to_proto(summary))
-
-    def _log_is_there(self, key: Attempt) -> None:
-        # The folder goes after the note of it: an attempt without a folder has lost its log, and is told to have.
-        self.journal.drop_later(key)
-        if self._dropping is None:
-            self._dropping = asyncio.get_running_loop().call_later(_DROP_DELAY, self._drop)
-
-    def _drop(self) -> None:
-        self._dropping = None
-        if self.journal.pending_drops:
-            self._background(self._drop_now(), "drop")
-
-    async def _drop_now(self) -> None:
-        try:
-            await self.journal.commit(Entry(at=self.clock.now()))
-        except StorageFull as error:
-            logger.debug("%s", error.message)
-
-    def _attempts_dropped(self, keys: Sequence[Attempt]) -> None:
-        for key in keys:
-            self.processes.forget(key)
 
     def _hello(self) -> Hello:
         return Hello(

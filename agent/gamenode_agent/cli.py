@@ -25,8 +25,14 @@ def _run() -> int:
 
     try:
         result = root.main(prog_name="gamenode-agent", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return ExitCode.USAGE
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "gamenode-agent"
+        message = " ".join(error.format_message().split())
+        sys.stderr.write(f"gamenode-agent: {message} (see {where} --help)\n")
         return ExitCode.USAGE
     except click.Abort:
         return ExitCode.INTERRUPTED

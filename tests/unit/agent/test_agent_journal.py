@@ -29,7 +29,8 @@ def row(task_id: str = "task", *, ended: bool = False, at: float = 1.0, digest: 
 class Opened:
     def __init__(self, path: Path) -> None:
         self.records: list[OutboxRecord] = []
-        self.journal = Journal(path, on_records=self._on_records)
+        self.journal = Journal(path)
+        self.journal.on_records = self._on_records
 
     def _on_records(self, records: Sequence[OutboxRecord]) -> None:
         self.records += records
@@ -133,9 +134,12 @@ async def test_an_emptied_outbox_goes_on_counting(tmp_path: Path, opened: Opened
 
 async def test_attempts_are_dropped_with_the_next_entry(tmp_path: Path, opened: Opened) -> None:
     await opened.journal.commit(Entry(at=1.0, attempts=[AttemptRow(KEY, "boot", True, b"log")]))
+    told: list[Attempt] = []
+    opened.journal.on_dropped = told.extend
     opened.journal.drop_later(KEY)
-    assert opened.journal.pending_drops == 1
+    assert (opened.journal.pending_drops, told) == (1, [])
     await opened.journal.commit(Entry(at=1.0))
+    assert told == [KEY]
     await opened.journal.close()
     again = await reopened(tmp_path)
     assert again.journal.contents.attempts == []
