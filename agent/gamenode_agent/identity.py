@@ -10,12 +10,15 @@ import base64
 import json
 import os
 import re
+import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gamenode_pipelines.errors import Code, GameNodeError
 
 FILE_NAME = "identity.pem"
+#: An Ed25519 public key.
+TICKET_KEY_BYTES = 32
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 
 
@@ -87,9 +90,22 @@ def load_identity(agent_dir: Path) -> Identity:
         )
         if not identity.ca_pem or not identity.addresses:
             raise ValueError("a part is missing")
+        _check_keys(path, identity)
+    except ssl.SSLError as error:
+        why = "its key is not that of its certificate" if error.reason == "KEY_VALUES_MISMATCH" else str(error.reason)
+        raise _damaged(path, why) from error
     except (ValueError, KeyError, TypeError, StopIteration, IndexError) as error:
         raise _damaged(path, str(error) or "a part is missing") from error
     return identity
+
+
+def _check_keys(path: Path, identity: Identity) -> None:
+    """Raises ssl.SSLError or ValueError: gRPC would only try to connect for ever. By `ssl`, which asyncio needs too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(path)
+    context.load_verify_locations(cadata=identity.ca_pem)
+    if len(identity.ticket_key) != TICKET_KEY_BYTES:
+        raise ValueError("a part is missing")
 
 
 def save_identity(agent_dir: Path, identity: Identity) -> None:

@@ -209,7 +209,7 @@ def report(error: Exception) -> int:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"gamenode: {texts.inert(f'{where}{error.strerror or error}')}", err=True)
-            return ExitCode.FAILED
+            return ExitCode.NOT_ALLOWED if isinstance(error, PermissionError) else ExitCode.FAILED
         case _:
             logger.debug("unexpected", exc_info=error)
             click.echo(

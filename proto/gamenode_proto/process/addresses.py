@@ -6,8 +6,10 @@ from __future__ import annotations
 def split_address(address: str) -> tuple[str, int]:
     """`HOST:PORT` or `[IPV6]:PORT` as its two parts. Raises ValueError that says what is wrong."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
+    if not colon or not port.isdecimal():
         raise ValueError(f"{address!r} is not HOST:PORT")
+    if int(port) > 65535:
+        raise ValueError(f"{address!r}: there are ports up to 65535 only")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.quantities import format_duration
 from gamenode_pipelines.selectors import validate_label
 from gamenode_server.identity.names import check_name
 from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node
@@ -31,7 +32,9 @@ class TokenWish:
         """The same with defaults filled in. Raises GameNodeError(INVALID_ARGUMENT) for what cannot be."""
         ttl, uses = self.ttl or DEFAULT_TTL, self.uses or 1
         if not 0 < ttl <= MAX_TTL:
-            raise _bad(f"a token lives at most {MAX_TTL / 86400:g} days and more than no time, not {ttl:g} s")
+            raise _bad(
+                f"a token lives at most {MAX_TTL / 86400:g} days and more than no time, not {format_duration(ttl)}"
+            )
         if not 1 <= uses <= MAX_USES:
             raise _bad(f"a token can be used 1 to {MAX_USES} times, not {uses}")
         if self.name:

@@ -31,7 +31,6 @@ def prepare_schema(
     present = connection.execute(sa.select(schema.revisions.c.version_num)).scalar()
     connection.rollback()
     if present != revision:
-        logger.info("migrating the database from schema %s to %s", present, revision)
         _migrate(connection, path, str(present), revision, scripts)
 
 
@@ -92,6 +91,7 @@ def _upgrade(connection: sa.Connection, revision: str, scripts: Path, present: s
             script.get_revision(present)
         except CommandError:
             return False
+        logger.info("migrating the database from schema %s to %s", present, revision)
 
     def statement(*_: object) -> None:
         failpoint("store.migration")
