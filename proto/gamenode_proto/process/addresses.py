@@ -9,7 +9,7 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not port.isdecimal():
         raise ValueError(f"{address!r} is not HOST:PORT")
     if int(port) > 65535:
-        raise ValueError(f"{address!r}: there are ports up to 65535 only")
+        raise ValueError(f"{address!r} is not HOST:PORT with a port up to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
