@@ -253,8 +253,8 @@ class Agent:
         ending = await self._ending
         logger.info("ending: %s; steps go on", ending)
         self.link.stop(ending)
-        async with asyncio.timeout(self.settings.goodbye_timeout + 1.0):
-            await asyncio.wait([link])
+        # A server that does not answer is left without a goodbye.
+        await asyncio.wait([link], timeout=self.settings.goodbye_timeout + 1.0)
         raise _Ended(ending)
 
     async def close(self) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gamenode_agent.identity import load_identity, save_identity
@@ -251,3 +254,28 @@ async def test_status_tells_how_it_stands(tmp_path: Path, fake: FakeServer) -> N
         code, out, _ = await agent_command(tmp_path, agent.data_dir, "status")
         assert code == 1
         assert "does not run" in out
+
+
+async def test_an_agent_stops_in_time_though_nothing_answers(tmp_path: Path, fake: FakeServer) -> None:
+    async with running_agent(tmp_path, fake) as agent:
+        with socket.create_server(("127.0.0.1", 0)) as hole:
+            address = f"127.0.0.1:{hole.getsockname()[1]}"
+            await agent_command(tmp_path, agent.data_dir, "set-server", address)
+            await fake.stop()
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            assert await agent.kill(signal.SIGTERM) == 0
+            assert time.monotonic() - began < 5
+        assert "Traceback" not in agent.log.read_text()
+
+
+async def test_idle_it_costs_next_to_nothing(tmp_path: Path, fake: FakeServer) -> None:
+    fake.heartbeat, fake.metrics_interval = 5.0, 15.0
+    async with running_agent(tmp_path, fake) as agent:
+        process = psutil.Process(agent.pid)
+        await asyncio.sleep(2.0)
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(6.0)
+        used = (sum(process.cpu_times()[:2]) - before) / 6.0
+        assert used < 0.02, f"{100 * used:.2f} % of a core"
+        assert process.memory_info().rss < 80 << 20

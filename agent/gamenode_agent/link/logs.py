@@ -39,7 +39,7 @@ STEP = 32 << 10
 #: With an answer under way, less than this waits for it: many small writes then share a message.
 SMALL = 16 << 10
 #: A log whose end was told this often without "complete" is given up.
-MAX_ENDS = 5
+MAX_ENDS = 20
 
 #: Opens a channel for logs to the server of the session that is open now.
 OpenLogs = Callable[[], "AbstractAsyncContextManager[AgentLinkAsyncStub]"]
