@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 PROTOS := $(wildcard proto/gamenode_proto/v1/*.proto)
 DATA   ?= $(CURDIR)/.run
 
-.PHONY: help install run stop test test-full check format types imports proto proto-check bench requirements clean
+.PHONY: help install run stop test test-full check format types imports proto proto-check bench pictures requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ proto-check: $(STAMP) ## fail if the generated code is not what the .proto files
 
 bench: $(STAMP) ## run the benchmarks and print their tables
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+pictures: $(STAMP) ## take the pictures of the documentation anew, from a real cluster
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.pictures
 
 requirements: ## pin the dependencies anew: versions and hashes, no addresses
 	@for name in base agent dev; do \
