@@ -69,6 +69,9 @@ class _Backend:
     def rollback(self, tx: _Transaction) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        # On a full disk the next try has the whole of the write-ahead log, which is there already (`RESERVE`).
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         # A journal that could not be written a moment ago may not be closed tidily; what is committed stays.

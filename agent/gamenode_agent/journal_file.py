@@ -5,6 +5,7 @@ Every function works on a connection that its caller has to itself, inside the c
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,13 @@ from typing import NamedTuple
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1.agent_link_pb2 import OutboxRecord
 
+logger = logging.getLogger(__name__)
+
 SCHEMA_VERSION = 1
 #: Of more ended tasks than this not even the numbers are kept.
 MAX_ENDED_TASKS = 20_000
+#: Bytes that a journal keeps unused, so that what happens can be stored for a while where others have filled the disk.
+RESERVE = 512 << 10
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
@@ -107,6 +112,21 @@ class Tidied:
     forgotten: Sequence[str]
 
 
+def _reserve(connection: sqlite3.Connection) -> None:
+    """Makes the file and its write-ahead log as long as the journal needs them on a disk that is full by then."""
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;CREATE TABLE reserve (body BLOB);INSERT INTO reserve VALUES (zeroblob({RESERVE}));COMMIT;"
+            "DROP TABLE reserve;"
+        )
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection.execute("PRAGMA shrink_memory")
+    except sqlite3.OperationalError as error:
+        logger.warning("no room could be set aside for the journal: %s", error)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Opens the file, or makes it. Raises GameNodeError for one that is damaged or of a newer agent."""
     # The connection is made here and used by the writer's thread alone from then on.
@@ -127,6 +147,7 @@ def connect(path: Path) -> sqlite3.Connection:
                 Code.VERSION_MISMATCH,
                 f"{path} was written by a newer agent (schema {version}, this one knows {SCHEMA_VERSION}): upgrade",
             )
+        _reserve(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise GameNodeError(Code.DATA_LOSS, f"the agent's journal {path} cannot be opened: {error}") from error

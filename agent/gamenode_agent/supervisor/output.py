@@ -7,6 +7,7 @@ a segment, `log.tail.N`, says how many bytes of output came before it: so a log 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,11 @@ from gamenode_proto.logfile import INDEX_SUFFIX, Digest, LogReader, LogWriter
 
 _SEGMENTS = 4
 _BLOCK = 1 << 20
+#: Bytes of disk that logs leave free for what must be stored: exit records, and the agent's journal, without which a
+#: task that filled the disk by its log could never end. Of a small disk it is a sixteenth.
+_KEEP_FREE = 8 << 20
+#: Bytes of one log between two looks at the disk.
+_LOOK_EVERY = 256 << 10
 
 
 def _builtin_sha256() -> Callable[[], Digest]:
@@ -55,6 +61,7 @@ class Output:
         "_head",
         "_log",
         "_path",
+        "_room",
         "_segment",
         "_segments",
         "_tail",
@@ -75,6 +82,8 @@ class Output:
         self._taken = 0
         self._dropped = 0
         self._failed = 0
+        #: Bytes that may be written before the disk is looked at again.
+        self._room = 0
         self._unwritten: list[list[object]] = []
 
     @property
@@ -107,6 +116,7 @@ class Output:
             part = data[: self._tail - self._segment.size]
             self._taken += len(part)
             try:
+                self._need_room(len(part))
                 self._segment.append(part, stream, time)
             except OSError:
                 self._failed += len(part)
@@ -146,6 +156,7 @@ class Output:
 
     def _put(self, data: bytes, stream: int, time: float) -> None:
         try:
+            self._need_room(len(data))
             log = self._open()
             if self._failed:  # the disk has room again: say what it had none for
                 log.hole(self._failed, "disk_full", time)
@@ -153,6 +164,18 @@ class Output:
             log.append(data, stream, time)
         except OSError:
             self._failed += len(data)
+
+    def _need_room(self, length: int) -> None:
+        """Raises OSError where a log would take the last of the disk."""
+        self._room -= length
+        if self._room >= 0:
+            return
+        disk = os.statvfs(os.path.dirname(self._path))
+        free = disk.f_bavail * disk.f_frsize - min(_KEEP_FREE, disk.f_blocks * disk.f_frsize // 16)
+        self._room = min(_LOOK_EVERY, free) - length
+        if self._room < 0 and free < length:
+            self._room = 0
+            raise OSError(errno.ENOSPC, "what is left of the disk is not for logs")
 
     def _rotate(self) -> bool:
         if self._segment is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gamenode_agent.journal import Attempt, AttemptRow, Entry, Journal, StorageFull, TaskRow
+from gamenode_agent.journal_file import RESERVE
 from gamenode_agent.outbox import Outbox
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1.agent_link_pb2 import NodeEvent, OutboxRecord
@@ -93,12 +94,14 @@ async def test_a_full_disk_is_said_and_heals(opened: Opened) -> None:
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.close()
     await opened.journal._writer.apply(lambda tx: tx.connection.execute(f"PRAGMA max_page_count={pages}"))
-    big = Entry(at=1.0, records=[record("x" * 100_000)])
+    for _ in range(20):
+        await opened.journal.commit(Entry(at=1.0, records=[record("there is room for what happens")]))
+    big = Entry(at=1.0, records=[record("x" * 2 * RESERVE)])
     with pytest.raises(StorageFull):
         await opened.journal.commit(big)
     await opened.journal._writer.apply(lambda tx: tx.connection.execute("PRAGMA max_page_count=100000"))
     await opened.journal.commit(big)
-    assert [r.seq for r in opened.records] == [1]
+    assert [r.seq for r in opened.records] == list(range(1, 22))
 
 
 async def test_tidy_drops_only_what_is_acknowledged_and_old(opened: Opened) -> None:

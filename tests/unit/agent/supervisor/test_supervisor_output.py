@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,22 @@ def test_a_disk_that_stays_full_is_named_all_the_same(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "write", full)
     log.add(b"nowhere to go\n", 1, 2.0)
     assert _finish(log)["holes"] == [[0, 14, "disk_full"]]
+
+
+def test_logs_leave_the_last_of_the_disk_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Output(str(tmp_path / "log"), 1 << 20)
+    block = 4096
+    free = 10_000
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_blocks=1 << 20, f_frsize=block))
+    log.add(b"x" * 70_000, 1, 1.0)
+    free = (8 << 20) // block  # what is left to others
+    log.add(b"y" * (256 << 10), 1, 2.0)
+    log.add(b"z" * 10, 1, 3.0)
+    free = 10_000
+    log.add(b"after", 1, 4.0)
+    summary = _finish(log)
+    assert (tmp_path / "log").read_bytes() == b"x" * 70_000 + b"after"
+    assert summary["holes"] == [[70_000, (256 << 10) + 10, "disk_full"]]
 
 
 def test_evidence_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
