@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -28,8 +29,8 @@ from gamenode_agent.link.logs import LogLimits, LogShipper
 from gamenode_agent.outbox import Outbox
 from gamenode_agent.runner.admission import Admission
 from gamenode_agent.runner.bundles import Bundles
-from gamenode_agent.runner.live import Shell
 from gamenode_agent.runner.runner import Runner
+from gamenode_agent.runner.shell import Shell
 from gamenode_agent.runner.workspace import Workspaces
 from gamenode_agent.status import AgentStatus, take_lock, write_status
 from gamenode_agent.supervisor.client import AttemptReport
@@ -231,6 +232,9 @@ class Agent:
         self._write_status()
         await self._note_start()
         await self.takeover.at_start(self.contents)
+        # What has been made until now stays: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         self._capabilities = (await self.processes.capabilities()).names()
 
     async def serve(self, announce: Callable[[str], None]) -> None:
@@ -260,11 +264,11 @@ class Agent:
     async def close(self) -> None:
         """Closes files and connections; leaves what runs alone."""
         self.housekeeping.close()
+        await self.processes.close()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
         except StorageFull as error:
             logger.warning("%s", error.message)
-        await self.processes.close()
         await self.journal.close()
 
     def _end(self, ending: Ending) -> None:

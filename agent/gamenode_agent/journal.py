@@ -9,9 +9,10 @@ that a server restored from a backup can ask for them again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,24 @@ class Journal:
         self._digests = set(self.contents.digests)
         self._dropped: list[Attempt] = []
 
-    async def commit(self, entry: Entry) -> None:
-        """Stores an entry; returns when it is durable. Raises StorageFull with nothing of it stored."""
+    def submit(self, entry: Entry) -> Storing:
+        """Hands an entry in at once; to await the result is to await `commit`."""
         dropped, self._dropped = self._dropped, []
 
         def store(tx: _Transaction) -> None:
             tx.next_seq = journal_file.store(tx.connection, entry, tx.next_seq)
             journal_file.drop_attempts(tx.connection, dropped)
 
+        return Storing(self, self._writer.submit(store), entry, dropped)
+
+    async def commit(self, entry: Entry) -> None:
+        """Stores an entry; returns when it is durable. Raises StorageFull with nothing of it stored."""
+        await self.submit(entry)
+
+    async def stored(self, storing: asyncio.Future[None], entry: Entry, dropped: list[Attempt]) -> None:
+        """Waits for an entry that was handed in, and tells of it."""
         try:
-            await self._writer.apply(store)
+            await storing
         except (sqlite3.OperationalError, OSError) as error:
             self._dropped[:0] = dropped
             raise StorageFull(error) from error
@@ -203,3 +212,18 @@ class Journal:
             return await self._writer.apply(operation)
         except (sqlite3.OperationalError, OSError) as error:
             raise StorageFull(error) from error
+
+
+class Storing:
+    """An entry on its way to the disk. Awaited once, by whoever needs it to be there."""
+
+    __slots__ = ("_dropped", "_entry", "_future", "_journal")
+
+    def __init__(self, journal: Journal, future: asyncio.Future[None], entry: Entry, dropped: list[Attempt]) -> None:
+        self._journal = journal
+        self._future = future
+        self._entry = entry
+        self._dropped = dropped
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._journal.stored(self._future, self._entry, self._dropped).__await__()

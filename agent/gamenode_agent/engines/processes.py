@@ -136,7 +136,9 @@ class Processes:
                 self.forget(Attempt(task_id, int(fence), step_id, int(attempt)))
 
     async def close(self) -> None:
-        """Leaves the supervisor, and whatever it runs, alone."""
+        """Leaves the supervisor, and whatever it runs, alone. What it says from now on is heard by the next agent."""
+        self._supervisor.on_ended = lambda _report: None
+        self._supervisor.on_output = lambda _key, _size: None
         if self._telling is not None:
             self._telling.cancel()
         await self._forget_now()

@@ -10,17 +10,17 @@ import asyncio
 import errno
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from gamenode_agent import steps
-from gamenode_agent.engines.processes import Processes, as_attempt
-from gamenode_agent.journal import Attempt, AttemptRow, Entry, Journal, StorageFull, TaskRow
+from gamenode_agent.engines.processes import as_attempt
+from gamenode_agent.journal import Attempt, AttemptRow, Entry, StorageFull, TaskRow
 from gamenode_agent.runner.advance import Advance, Happened, advance
 from gamenode_agent.runner.outputs import read_outputs
+from gamenode_agent.runner.shell import Shell
 from gamenode_agent.runner.timers import Timers
-from gamenode_agent.runner.workspace import Workspaces
 from gamenode_agent.supervisor.client import AttemptReport, Phase, SpawnRequest
 from gamenode_pipelines.effects import (
     FinishTask,
@@ -50,7 +50,6 @@ from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.codec.plan import BundleFile
 from gamenode_proto.codec.work import log_summary_to_proto, task_event_to_proto, task_to_proto
-from gamenode_proto.process.clock import Clock
 from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.v1.agent_link_pb2 import OutboxRecord
 
@@ -63,22 +62,13 @@ _ENDING = (TaskState.RUNNING, TaskState.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
-    """What every live task works with."""
+class _Batch:
+    """What is done together: what followed from what happened, and its way to the disk."""
 
-    group: asyncio.TaskGroup
-    journal: Journal
-    clock: Clock
-    processes: Processes
-    workspaces: Workspaces
-    log_ended: Callable[[Attempt, LogSummary], None]
-    #: After every commit, with the newest record that tells of the task.
-    on_commit: Callable[[LiveTask, int], None]
-    on_finished: Callable[[LiveTask], None]
-    #: An attempt was asked for and nobody knows whether it started.
-    on_doubt: Callable[[], None]
-    storage_retry: float
-    boot_id: str
+    moved: Advance
+    respawn: Sequence[Attempt]
+    entry: Entry | None
+    storing: Awaitable[None] | None
 
 
 class LiveTask:
@@ -197,38 +187,49 @@ class LiveTask:
         if not self._busy and not self._given_up:
             self._busy = True
             self._idle.clear()
-            self._shell.group.create_task(self._run(), name=f"task {self.task.id}.{self.task.fence}")
+            self._shell.group.create_task(self._run(self._begin()))
 
-    async def _run(self) -> None:
+    def _begin(self) -> _Batch:
+        """Folds what has come in and hands it to the journal, which stores it while the loop goes on."""
+        happened, self._inbox = self._inbox, []
+        resume, self._resume = self._resume, False
+        respawn, self._respawn = self._respawn, []
+        moved = advance(self.task, self.plan, happened, resume=resume, now=self._shell.clock.now())
+        if not moved.events:
+            return _Batch(moved, respawn, None, None)
+        entry = self._entry(moved)
+        return _Batch(moved, respawn, entry, self._shell.journal.submit(entry))
+
+    async def _run(self, batch: _Batch) -> None:
         try:
-            while (self._inbox or self._resume or self._respawn) and not self._given_up:
-                happened, self._inbox = self._inbox, []
-                resume, self._resume = self._resume, False
-                respawn, self._respawn = self._respawn, []
-                moved = advance(self.task, self.plan, happened, resume=resume, now=self._shell.clock.now())
-                if moved.events:
-                    await self._store(moved)
+            while True:
+                moved = batch.moved
+                if batch.entry is not None:
+                    await self._store(batch.entry, batch.storing)
+                    if isinstance(moved.events[0].body, TaskAccepted):
+                        failpoint("journal.accepted")
                 self.task = moved.task
                 self._note_attempts(moved.events)
                 self._arm_timeout()
-                for key in respawn:
+                for key in batch.respawn:
                     await self._start(key)
                 for effect in moved.effects:
                     await self._carry_out(effect)
-                if moved.finished:
+                if moved.finished or self._given_up or not (self._inbox or self._resume or self._respawn):
                     return
+                batch = self._begin()
         finally:
             self._busy = False
             self._idle.set()
 
-    async def _store(self, moved: Advance) -> None:
-        entry = self._entry(moved)
+    async def _store(self, entry: Entry, storing: Awaitable[None] | None) -> None:
         told = False
         while True:
             try:
-                await self._shell.journal.commit(entry)
+                await (storing or self._shell.journal.commit(entry))
                 break
             except StorageFull as error:
+                storing = None
                 # What has happened has happened: it is stored as soon as there is room.
                 if not told:
                     logger.error("%s; trying until it works", error.message, extra={"task": self.task.id})
@@ -238,8 +239,6 @@ class LiveTask:
             logger.info("the journal can be written again", extra={"task": self.task.id})
         self._bundle = None
         self._shell.on_commit(self, entry.records[-1].seq)
-        if isinstance(moved.events[0].body, TaskAccepted):
-            failpoint("journal.accepted")
 
     def _entry(self, moved: Advance) -> Entry:
         task, boot = moved.task, self._shell.boot_id
@@ -337,6 +336,9 @@ class LiveTask:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             code = Code.STORAGE_FULL if full else Code.STEP_FAILED
             self._failed_to_start(key, Error(code, f"the step could not be prepared: {error}"))
+        except Exception as error:  # a fault of ours is this step's end and not the agent's
+            logger.exception("a step could not be started", extra={"task": key.task_id, "step": key.step_id})
+            self._failed_to_start(key, Error(Code.INTERNAL, f"the agent failed to start the step: {error}"))
         else:
             if report.phase is Phase.ENDED:  # it could not be started, or was over before we asked again
                 self.attempt_ended(report)
@@ -349,8 +351,7 @@ class LiveTask:
         try:
             return await self._shell.processes.stop(key, force=force, code=code, reason=why)
         except GameNodeError as error:
-            if error.code is not Code.SUPERVISOR_LOST:
-                raise
+            logger.error("a step could not be stopped: %s", error.message, extra={"task": key.task_id})
             self._shell.on_doubt()
             return True
 

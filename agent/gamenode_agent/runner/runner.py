@@ -18,7 +18,8 @@ from gamenode_agent.journal import Attempt, Contents, Entry, Journal, StorageFul
 from gamenode_agent.runner.admission import Admission
 from gamenode_agent.runner.advance import Happened
 from gamenode_agent.runner.bundles import Bundle, Bundles
-from gamenode_agent.runner.live import LiveTask, Shell
+from gamenode_agent.runner.live import LiveTask
+from gamenode_agent.runner.shell import Shell
 from gamenode_agent.supervisor.client import AttemptReport, Phase
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.events import (

@@ -99,12 +99,16 @@ class BatchWriter(Generic[Tx]):
 
     async def apply(self, operation: Callable[[Tx], R]) -> R:
         """Runs `operation(tx)` and returns its result once it is durable, or raises what it raised."""
+        return await self.submit(operation)
+
+    def submit(self, operation: Callable[[Tx], R]) -> asyncio.Future[R]:
+        """Hands in `operation(tx)` at once; the future has its result once it is durable, or what it raised."""
         if self._closed:
             raise WriterClosed("the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._jobs.put(_Job(operation, loop, future))
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finishes what was handed in, closes the backend and ends the thread."""
