@@ -84,6 +84,8 @@ class Dispatch:
         self.incarnation = ""
         #: Where agents find this server, best first.
         self.addresses: Sequence[str] = ()
+        #: Runs that are to go on, in turn; and for each until it is done, what is set then.
+        self._due: dict[str, None] = {}
         self._unfinished: dict[str, asyncio.Event] = {}
         self._wake = asyncio.Event()
 
@@ -104,8 +106,8 @@ class Dispatch:
                 self._cancel(effect)
             case SendForget():
                 self._forget(effect)
-            case ActivateSession(session_id=session_id, epoch=epoch, acked=acked):
-                session = self._sessions.activate(session_id, epoch=epoch, acked=acked)
+            case ActivateSession(session_id=session_id, node_id=node_id, epoch=epoch, acked=acked):
+                session = self._sessions.activate(session_id, node_id=node_id, epoch=epoch, acked=acked)
                 if session is not None:
                     session.out.put(self._welcome(session))
             case CloseSession(node_id=node_id, error=error, forget=forget):
@@ -118,8 +120,7 @@ class Dispatch:
                 if session is not None:
                     session.out.put(agent_link_pb2.ServerFrame(config=self._config(node_id)))
             case ContinueRun(run_id=run_id):
-                self._unfinished.setdefault(run_id, asyncio.Event())
-                self._wake.set()
+                self.resume([run_id])
             case _:
                 assert_never(effect)
 
@@ -200,6 +201,7 @@ class Dispatch:
     def resume(self, run_ids: Iterable[str]) -> None:
         """Has these runs looked at again: something of them may have been left undone."""
         for run_id in run_ids:
+            self._due[run_id] = None
             self._unfinished.setdefault(run_id, asyncio.Event())
         self._wake.set()
 
@@ -214,12 +216,12 @@ class Dispatch:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._unfinished:
-                for run_id in list(self._unfinished):
-                    await self._continue(store, run_id)
+            while self._due:
+                run_id = next(iter(self._due))
+                del self._due[run_id]
+                await self._continue(store, run_id)
 
     async def _continue(self, store: Applier, run_id: str) -> None:
-        event = self._unfinished.pop(run_id)
         try:
             await store.apply(settle_run(self._plans, run_id=run_id))
         except GameNodeError as error:
@@ -227,7 +229,5 @@ class Dispatch:
             logger.warning("run %s could not go on: %s", run_id, error.message, extra={"run": run_id})
         except Exception:
             logger.exception("run %s could not go on", run_id, extra={"run": run_id})
-        if run_id in self._unfinished:  # handed out again by that operation
-            self._unfinished[run_id] = event
-        else:
-            event.set()
+        if run_id not in self._due:  # else that operation has handed it out again
+            self._unfinished.pop(run_id).set()

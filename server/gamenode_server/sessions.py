@@ -118,21 +118,25 @@ class Sessions:
         self._opening[session.id] = session
         return True
 
-    def activate(self, session_id: str, *, epoch: int, acked: int) -> Session | None:
-        """The session is its node's from now on; one before it is told that it was superseded."""
+    def activate(self, session_id: str, *, node_id: str, epoch: int, acked: int) -> Session | None:
+        """The session is its node's from now on; one before it is told that it was superseded.
+
+        None where its stream has ended since it was asked for: the node is stored as online, and its silence begins.
+        """
         session = self._opening.pop(session_id, None)
+        now = self._clock.now()
+        self.presences[node_id] = Presence(epoch, NodeState.ONLINE, now, connected=session is not None)
+        self._hub.mark_node(node_id)
+        before = self._live.get(node_id)
+        if before is not None:
+            before.out.close(Error(Code.SUPERSEDED, f"session {before.epoch} was followed by session {epoch}"))
         if session is None:
             return None
         session.epoch = epoch
         session.acked = acked
         session.out.start_at(acked)
-        before = self._live.get(session.node_id)
-        if before is not None:
-            before.out.close(Error(Code.SUPERSEDED, f"session {before.epoch} was followed by session {epoch}"))
-        self._live[session.node_id] = session
-        session.last_heard = self._clock.now()
-        self.presences[session.node_id] = Presence(epoch, NodeState.ONLINE, session.last_heard, connected=True)
-        self._hub.mark_node(session.node_id)
+        session.last_heard = now
+        self._live[node_id] = session
         return session
 
     def end(self, session: Session) -> None:

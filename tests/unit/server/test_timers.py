@@ -112,6 +112,18 @@ async def test_silence_makes_a_node_suspect_then_offline(world: World) -> None:
     assert world.state("a") is NodeState.ONLINE
 
 
+async def test_a_stream_that_ends_while_its_session_is_stored_leaves_no_node_online_for_ever(world: World) -> None:
+    await world.fleet.node("a", online=False)
+    session = Session(id="session-a", node_id="id-a", agent_run_id="x", address="", now=world.fleet.clock.now())
+    assert world.sessions.begin(session)
+    world.sessions.end(session)
+    await world.fleet.connect("a")
+    world.carry_out()
+    assert world.state("a") is NodeState.ONLINE
+    await world.pass_time(61)
+    assert world.state("a") is NodeState.OFFLINE
+
+
 async def test_a_server_that_stood_still_blames_nobody(world: World) -> None:
     await world.fleet.node("a", online=False)
     session = await world.connect("a")
@@ -123,6 +135,7 @@ async def test_a_server_that_stood_still_blames_nobody(world: World) -> None:
 
 async def test_after_a_start_a_node_has_time_to_come_back(world: World) -> None:
     node = await world.fleet.node("a")
+    world.fleet.effects.clear()  # they were of the server before
     world.sessions.restore(world.fleet.stored_node(node))
     await world.pass_time(21)
     assert world.state("a") is NodeState.SUSPECT
