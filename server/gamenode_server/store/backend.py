@@ -115,13 +115,13 @@ class Backend:
             self._probe()
         if self.health is not Health.OK or self._in_memory or self._checkpointed:
             return self.health is Health.STORAGE_FULL
-        self._checkpointed = engine.checkpoint(self._connection)
+        self._checkpointed = self._checkpoint()
         return not self._checkpointed
 
     def close(self) -> None:
         """See `writer.Backend`."""
         if not self._in_memory and self.health is Health.OK:
-            engine.checkpoint(self._connection, last=True)
+            self._checkpoint(last=True)
         self._cursor.close()  # else its last statement keeps the file open
         self._connection.close()
         self._engine.dispose()
@@ -130,6 +130,14 @@ class Backend:
         self._connection.rollback()
         # After a COMMIT that failed SQLAlchemy takes the transaction for ended; the database does not.
         self._connection.connection.rollback()
+
+    def _checkpoint(self, *, last: bool = False) -> bool:
+        try:
+            return engine.checkpoint(self._connection, last=last)
+        except self._errors as error:  # a damaged file: the thread lives, and every operation is told
+            logger.error("no checkpoint: %s", error)
+            self._translated(error)
+            return False
 
     def _probe(self) -> None:
         try:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.records import NewAudit, NewEvent
-from gamenode_server.store import queries
+from gamenode_server.store import engine, queries
 from gamenode_server.store.audit_chain import GENESIS, canonical, chain_mac
 from support.stores import AUDIT_KEY, a_run, a_task, opened
 from support.waiting import until
@@ -267,6 +267,23 @@ async def test_an_idle_store_makes_a_checkpoint_and_keeps_its_wal_for_the_next_w
         await there.store.apply(lambda tx: tx.put_meta("a", "b"))
         assert wal.stat().st_size == length
     assert not wal.exists()
+
+
+async def test_a_checkpoint_that_finds_the_file_damaged_is_told_to_every_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object, **__: object) -> bool:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    async with opened(tmp_path / "store.db", idle_after=0.02) as there:
+        await there.store.apply(lambda tx: tx.put_meta("a", "b"))
+        monkeypatch.setattr(engine, "checkpoint", damaged)
+        await until(lambda: there.store.health is engine.Health.READ_ONLY, every=0.02, what="the damage being noticed")
+        async with asyncio.timeout(5):
+            with pytest.raises(GameNodeError, match="cannot be written"):
+                await there.store.apply(lambda tx: tx.put_meta("a", "c"))
 
 
 async def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
