@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -94,6 +95,7 @@ class OpenLogs:
         self._limit = limit
         self._open: OrderedDict[LogRef, LogWriter] = OrderedDict()
         self._dirty: dict[LogRef, LogWriter] = {}
+        self._ends: dict[LogRef, str] = {}
         self._distrusted: set[LogRef] = set()
 
     def append(
@@ -149,34 +151,39 @@ class OpenLogs:
             there = LogSummary(writer.lines, writer.size, writer.sha256(), holes)
             status = ended_status(ref, there, complete=False)
         failpoint("logs.finish")
-        _write_end(path, status)
+        self._ends[ref] = _write_end(path, status)
         self._distrusted.discard(ref)
         return Finished(status, status.bytes)
 
-    def sync(self, only: Iterable[LogRef] | None = None) -> None:
-        """Returns once what was added is on the disk: of all logs, or of these."""
-        for ref in list(self._dirty if only is None else only):
+    def sync(self, refs: Iterable[LogRef]) -> None:
+        """Returns once everything of these logs is on the disk: what was added, and how they ended."""
+        for ref in refs:
             writer = self._dirty.pop(ref, None)
-            if writer is None:
-                continue
+            end = self._ends.pop(ref, None)
             try:
-                writer.sync()
+                if writer is not None:
+                    writer.sync()
+                if end is not None:
+                    _sync_file(end)
             except OSError:
                 # What memory says can no longer be trusted: the next one reads the file, and proves it again.
                 self.close(ref)
-                Path(f"{writer.path}{END_SUFFIX}").unlink(missing_ok=True)
+                Path(f"{path_of(self._directory, ref)}{END_SUFFIX}").unlink(missing_ok=True)
                 raise
 
+    def surplus(self) -> set[LogRef]:
+        """Those that did not grow for longest of the logs that are open beyond the limit."""
+        return set(islice(self._open, max(0, len(self._open) - self._limit)))
+
     def trim(self) -> None:
-        """Closes logs that did not grow for longest."""
-        while len(self._open) > self._limit:
-            self.sync([next(iter(self._open))])
-            _, writer = self._open.popitem(last=False)
-            writer.close()
+        """Closes the surplus, but for what is not on the disk yet: whoever sent it is still to be told."""
+        for ref in self.surplus() - self._dirty.keys():
+            self.close(ref)
 
     def close(self, ref: LogRef) -> None:
         """Closes one log."""
         self._dirty.pop(ref, None)
+        self._ends.pop(ref, None)
         writer = self._open.pop(ref, None)
         if writer is not None:
             writer.close()
@@ -202,7 +209,7 @@ class OpenLogs:
             Path(name).unlink(missing_ok=True)
 
 
-def _write_end(path: Path, status: LogStatus) -> None:
+def _write_end(path: Path, status: LogStatus) -> str:
     document = {
         "bytes": status.bytes,
         "lines": status.lines,
@@ -213,7 +220,17 @@ def _write_end(path: Path, status: LogStatus) -> None:
     partial = f"{path}{END_SUFFIX}~"
     with open(partial, "w") as file:
         json.dump(document, file)
-    os.replace(partial, f"{path}{END_SUFFIX}")
+    end = f"{path}{END_SUFFIX}"
+    os.replace(partial, end)
+    return end
+
+
+def _sync_file(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _read_end(path: Path, ref: LogRef) -> LogStatus | None:

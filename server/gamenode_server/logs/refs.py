@@ -30,7 +30,11 @@ class LogRef:
 
 @dataclass(frozen=True, slots=True)
 class LogStatus:
-    """How much of a log is here. `sha256` and `holes` are known once it has ended; `complete`: whole, and proven so."""
+    """How much of a log is here. `sha256` and `holes` are known once it has ended.
+
+    `complete`: everything its agent has is here, and proven so. With holes that is not everything the step said: see
+    `whole`.
+    """
 
     ref: LogRef
     bytes: int = 0
@@ -41,13 +45,18 @@ class LogStatus:
     sha256: str = ""
     holes: tuple[LogHole, ...] = field(default=())
 
+    @property
+    def whole(self) -> bool:
+        """Whether this is all that the step said."""
+        return self.complete and not self.holes
+
     def to_proto(self) -> pipeline_management_pb2.LogStatus:
         """The same for the wire."""
         return pipeline_management_pb2.LogStatus(
             ref=self.ref.attempt_ref(),
             bytes=self.bytes,
             lines=self.lines,
-            complete=self.complete,
+            complete=self.whole,
             sha256=self.sha256,
             holes=[common_pb2.LogHole(offset=h.offset, length=h.length, reason=h.reason) for h in self.holes],
         )

@@ -85,7 +85,7 @@ class LogThread:
             for job in batch:
                 self._perform(job, news, outcomes)
             self._send(news, outcomes)  # who follows a log does not wait for the disk
-            self._sync({job.ref for job in batch if job.urgent}, closing=not open_)
+            self._sync({job.ref for job in batch if job.urgent} | self._logs.surplus(), closing=not open_)
             self._logs.trim()
         self._logs.close_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import pytest
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import LogHole, LogSummary
-from gamenode_proto.logfile import LogReader
+from gamenode_proto.logfile import LogReader, LogWriter
 from gamenode_server.logs import LogRef, LogStatus, LogStore, log_store
 from gamenode_server.logs.files import Received, path_of
 from support.waiting import until
@@ -146,6 +147,8 @@ async def test_holes_are_kept_by_name(tmp_path: Path) -> None:
     async with _open(tmp_path) as (logs, _):
         status = await logs.status(REF)
         assert (status.complete, status.holes) == (True, (hole,))
+        assert not status.whole
+        assert not status.to_proto().complete, "not all that the step said is here"
         assert [h.reason for h in status.to_proto().holes] == ["limit"]
 
 
@@ -347,3 +350,34 @@ async def test_removing_runs(tmp_path: Path) -> None:
         assert logs.known(gone) is None
         assert (await _append(logs, kept, 5000, b"y")).offset == 5001
         assert (await _append(logs, gone, 0, b"y")).offset == 1  # a new log of the same name begins anew
+
+
+async def test_a_disk_that_fails_while_many_logs_are_open_is_told_to_every_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: LogWriter) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    refs = [LogRef("runaaaaaaaaa", f"task{number}", 1, "build", 1) for number in range(5)]
+    async with _open(tmp_path, open_logs=1) as (logs, _), asyncio.timeout(5):
+        with monkeypatch.context() as context:
+            context.setattr(LogWriter, "sync", broken)
+            told = await asyncio.gather(*(_append(logs, ref, 0, b"x") for ref in refs), return_exceptions=True)
+        assert [getattr(error, "code", error) for error in told] == [Code.STORAGE_FULL] * len(refs)
+        for ref in refs:
+            assert await _append(logs, ref, 0, b"x") == Received(1)
+
+
+async def test_the_end_of_a_log_is_acknowledged_once_it_is_on_the_disk_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with _open(tmp_path) as (logs, _):
+        await _append(logs, REF, 0, b"one\n")
+        with monkeypatch.context() as context:
+            context.setattr(os, "fsync", broken)
+            with pytest.raises(GameNodeError, match="could not be written"):
+                await logs.finish(REF, _summary(b"one\n"))
+        assert (await logs.finish(REF, _summary(b"one\n"))).status.complete
