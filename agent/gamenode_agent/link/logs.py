@@ -68,7 +68,8 @@ class _Log:
     end_sent: bool = False
     ends: int = 0
     queued: bool = False
-    reader: LogReader | None = None
+    #: The server will not have it at present; asked again by the next session, and when it has ended.
+    refused: bool = False
     #: (offset behind it, when sent) of what is not acknowledged.
     in_flight: deque[tuple[int, int, float]] = field(default_factory=deque)
 
@@ -77,12 +78,6 @@ class _Log:
         self.sent = self.acked
         self.end_sent = False
         self.in_flight.clear()
-
-    def close(self) -> None:
-        """Gives its files back."""
-        if self.reader is not None:
-            self.reader.close()
-            self.reader = None
 
 
 class LogShipper:
@@ -108,6 +103,9 @@ class LogShipper:
     def connected(self, open_logs: OpenLogs | None) -> None:
         """The server can be reached with this; None: it cannot."""
         self._open = open_logs
+        for log in self._logs.values():
+            log.refused = False
+            self._queue(log)
         self._wake.set()
 
     def grown(self, key: Attempt, path: Path, size: int) -> None:
@@ -121,6 +119,7 @@ class LogShipper:
         log = self._log(key, path)
         log.size = max(log.size, summary.bytes)
         log.summary = summary
+        log.refused = False
         self._queue(log)
 
     async def run(self) -> NoReturn:
@@ -154,6 +153,8 @@ class LogShipper:
             self._wake.set()
 
     def _has_work(self, log: _Log) -> bool:
+        if log.refused:
+            return False
         available = log.size - log.sent
         if available > 0:
             return log.summary is not None or available >= SMALL or not log.in_flight
@@ -178,7 +179,6 @@ class LogShipper:
                     call.cancel()
         finally:
             for log in self._logs.values():
-                log.close()
                 log.restart()
                 self._queue(log)
 
@@ -209,9 +209,9 @@ class LogShipper:
     def _next(self, log: _Log) -> LogUpload | None:
         if log.sent < log.size:
             try:
-                if log.reader is None:
-                    log.reader = LogReader(log.path)
-                chunk = self._chunk(log, log.reader)
+                # Opened for each piece: any number of logs may be under way at once.
+                with LogReader(log.path) as reader:
+                    chunk = self._chunk(log, reader)
             except OSError as error:
                 logger.warning("log %s cannot be read: %s", log.path, error)
                 chunk = None
@@ -232,7 +232,6 @@ class LogShipper:
             return None
         log.end_sent = True
         log.ends += 1
-        log.close()
         return LogUpload(end=LogEnd(ref=log.ref, summary=log.summary))
 
     def _chunk(self, log: _Log, reader: LogReader) -> LogChunk | None:
@@ -269,12 +268,17 @@ class LogShipper:
             return
         self._settle(log, ack.offset)
         if ack.HasField("refused"):
-            logger.warning(
-                "the server will not take a log: %s",
-                ack.refused.message,
-                extra={"task": ref.task_id, "step": ref.step_id, "attempt": ref.attempt, "code": ack.refused.code},
-            )
-            self._done(log)
+            if not log.refused:
+                logger.warning(
+                    "the server will not take a log: %s",
+                    ack.refused.message,
+                    extra={"task": ref.task_id, "step": ref.step_id, "attempt": ref.attempt, "code": ack.refused.code},
+                )
+            if log.summary is None:  # its attempt runs, and must not be forgotten for that
+                self._withdraw(log)
+                log.refused = True
+            else:
+                self._done(log)
         elif ack.complete:
             failpoint("logs.complete")
             self._done(log)
@@ -314,14 +318,18 @@ class LogShipper:
             self._window = min(self._limits.window, self._window * 2)
 
     def _done(self, log: _Log) -> None:
+        self._withdraw(log)
+        del self._logs[log.key]
+        self._on_done(log.key)
+
+    def _withdraw(self, log: _Log) -> None:
+        """Nothing more of it is sent or waited for by now."""
         for _, length, _ in log.in_flight:
             self._in_flight -= length
-        log.close()
         log.in_flight.clear()
-        del self._logs[log.key]
         if log.queued:
             self._ready.remove(log)
-        self._on_done(log.key)
+            log.queued = False
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
