@@ -23,6 +23,7 @@ from support.cluster import Agent, Cluster, running_cluster, settled, start_run,
 LINES = 200
 FULL = bool(os.environ.get("GAMENODE_FULL"))
 KILLS = 20 if FULL else 4
+LOADERS = 3
 
 
 async def _log(gateway: Gateway, ref: common_pb2.AttemptRef) -> str:
@@ -117,7 +118,8 @@ async def test_nothing_is_lost_or_doubled_while_it_is_killed(tmp_path: Path, wha
                 stop.set()
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(load())
+            for _ in range(LOADERS):
+                tasks.create_task(load())
             tasks.create_task(kills())
 
         problems: list[str] = []

@@ -80,6 +80,8 @@ class LiveTask:
         self.digest = digest
         #: Attempts that were asked for and have not ended.
         self.running: set[Attempt] = set()
+        #: Those of them that the supervisor has begun for us: what it runs, nobody may prepare again.
+        self._begun: set[Attempt] = set()
         self._shell = shell
         self._files = files
         self._inbox: list[Happened] = []
@@ -283,6 +285,7 @@ class LiveTask:
                 case StepEnded(step_id, attempt, log=log) | StepLost(step_id, attempt, log=log):
                     key = Attempt(*self.key, step_id, attempt)
                     self.running.discard(key)
+                    self._begun.discard(key)
                     if log is not None and has_log(log):
                         self._shell.log_ended(key, log)
                     else:
@@ -320,8 +323,8 @@ class LiveTask:
                 assert_never(effect)
 
     async def _start(self, key: Attempt) -> None:
-        if key not in self.running or self._given_up:
-            return
+        if key not in self.running or key in self._begun or self._given_up:
+            return  # a look at the supervisor from before it began may have told to start it again
         try:
             request = self._request(key)
             failpoint("runner.before_spawn")
@@ -340,6 +343,7 @@ class LiveTask:
             logger.exception("a step could not be started", extra={"task": key.task_id, "step": key.step_id})
             self._failed_to_start(key, Error(Code.INTERNAL, f"the agent failed to start the step: {error}"))
         else:
+            self._begun.add(key)
             if report.phase is Phase.ENDED:  # it could not be started, or was over before we asked again
                 self.attempt_ended(report)
 

@@ -62,15 +62,20 @@ def _argv(script: Script, argv: Sequence[str], context: StepContext, env: dict[s
 
 
 def _write_script(context: StepContext, text: str) -> str:
-    """Every user of the host may read it, and nobody but us may change it."""
+    """Every user of the host may read it, and nobody but us may change it.
+
+    It is there whole or not at all: a shell that reads an empty script succeeds.
+    """
     path = f"{context.directory}/{SCRIPT_FILE}"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    unfinished = f"{path}.new"
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         data = memoryview(text.encode())
         while data:
             data = data[os.write(fd, data) :]
     finally:
         os.close(fd)
+    os.rename(unfinished, path)
     return path
 
 
@@ -84,7 +89,7 @@ def _hand_output_over(path: str, user: str) -> None:
         raise GameNodeError(Code(str(error.error["code"])), str(error.error["message"])) from None
     if who is None:
         return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchown(fd, who.uid, who.gid)
     finally:

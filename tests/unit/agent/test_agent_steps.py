@@ -137,6 +137,17 @@ def test_a_variable_no_program_can_be_given_is_refused() -> None:
     assert caught.value.code is Code.LIMIT_EXCEEDED
 
 
+def _context(plan: Plan, folder: Path) -> StepContext:
+    return StepContext(
+        key=Attempt("task", 1, "a", 1),
+        task=task_of(plan),
+        plan=plan,
+        step=plan.step("a"),
+        workspace=str(folder / "work"),
+        directory=str(folder),
+    )
+
+
 @pytest.mark.parametrize(
     ("shell", "begins"),
     [("sh", ("/bin/sh", "-e")), ("bash", ("bash", "-eo", "pipefail")), ("python", ())],
@@ -144,20 +155,21 @@ def test_a_variable_no_program_can_be_given_is_refused() -> None:
 def test_scripts_become_files(tmp_path: Path, shell: str, begins: tuple[str, ...]) -> None:
     step = StepPlan("a", script=Script(shell, "text"), workdir="sub")
     plan = Plan("p", 1, (step,))
-    context = StepContext(
-        key=Attempt("task", 1, "a", 1),
-        task=task_of(plan),
-        plan=plan,
-        step=step,
-        workspace=str(tmp_path / "work"),
-        directory=str(tmp_path),
-    )
+    context = _context(plan, tmp_path)
     request = KINDS["run"](context)
     assert request.argv[: len(begins)] == begins
     assert Path(request.argv[-1]).read_text() == "text"
     assert request.cwd == str(tmp_path / "work" / "sub")
     assert request.env["GAMENODE_OUTPUT"] == str(tmp_path / "output")
     assert set(request.env) >= {f"GAMENODE_{name}" for name in ("RUN_ID", "TASK_ID", "STEP_ID", "ATTEMPT", "FENCE")}
+
+
+def test_a_script_that_is_being_read_is_never_written_again(tmp_path: Path) -> None:
+    context = _context(Plan("p", 1, (StepPlan("a", script=Script("sh", "echo all of it\n")),)), tmp_path)
+    script = KINDS["run"](context).argv[-1]
+    with open(script) as shell_reads:
+        KINDS["run"](context)
+        assert shell_reads.read() == "echo all of it\n", "an empty script succeeds, and its step never ran"
 
 
 def test_an_argv_is_rendered_and_an_unknown_shell_named(tmp_path: Path) -> None:
