@@ -88,6 +88,7 @@ def ailment(error: BaseException) -> Health:
 
 def refusal(health: Health, error: BaseException) -> GameNodeError:
     """What a caller is told whose operation was not stored."""
+    error = getattr(error, "orig", None) or error  # without SQLAlchemy's second line
     if health is Health.STORAGE_FULL:
         return GameNodeError(
             Code.STORAGE_FULL, f"the server's disk is full, nothing was stored; free some space and try again ({error})"
