@@ -72,8 +72,7 @@ class LineCutter:
             yield from self._cut(key, origin, piece.data, piece.time)
         if piece.HasField("hole"):
             yield from self._rest(key, origin)
-            note = f"[{piece.hole.length} bytes are missing here: {piece.hole.reason}]"
-            yield Line(origin, piece.time, note.encode(), note=True)
+            yield Line(origin, piece.time, f"[{hole(piece)}]".encode(), note=True)
         if piece.HasField("end"):
             yield from self._rest(key, origin)
             end = piece.end
@@ -145,6 +144,13 @@ class Style:
         if self.inert:
             data = texts.inert(data.removesuffix(b"\r").decode("utf-8", "replace")).encode()
         return front.encode() + data + b"\n"
+
+
+def hole(piece: LogPiece) -> str:
+    """What is missing where the piece has its hole; of one without a length nobody knows how much."""
+    length = piece.hole.length
+    what = f"{length} byte{' is' if length == 1 else 's are'}" if length else "bytes may be"
+    return f"{what} missing here: {piece.hole.reason}"
 
 
 def summary(ended: Ended) -> str:

@@ -66,7 +66,7 @@ class LogPrinter:
         if self.raw:
             self._out.write(piece.data)
             if piece.HasField("hole"):
-                self._client.say(f"gamenode: {piece.hole.length} bytes are missing here: {piece.hole.reason}")
+                self._client.say(f"gamenode: {loglines.hole(piece)}")
             piece.data = b""
             piece.ClearField("hole")
         self._lines(self._cutter.feed(piece))

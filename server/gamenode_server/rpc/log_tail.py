@@ -141,7 +141,7 @@ class LogTail:
             return []
         source.ended = True
         pieces = [_hole(source, hole) for hole in source.holes or ()]
-        end = pb.LogStatusEnd(complete=status.complete, lines=status.lines, bytes=status.bytes, sha256=status.sha256)
+        end = pb.LogStatusEnd(complete=status.whole, lines=status.lines, bytes=status.bytes, sha256=status.sha256)
         pieces.append(pb.LogPiece(ref=source.ref.attempt_ref(), node=source.node, offset=source.offset, end=end))
         return pieces
 
@@ -175,5 +175,5 @@ async def read_log(core: Core, request: pb.ReadLogRequest) -> pb.ReadLogResponse
         data=read.data,
         times=[pb.ChunkTime(offset=chunk.offset, time=chunk.time, stream=chunk.stream) for chunk in read.chunks],
         size=read.status.bytes,
-        complete=read.status.complete,
+        complete=read.status.whole,
     )

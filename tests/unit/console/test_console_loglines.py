@@ -48,6 +48,11 @@ def test_a_hole_and_the_end_close_an_open_line() -> None:
     assert isinstance(last, Line)
     assert isinstance(note, Line)
     assert (last.data, note.note, note.data) == (b"half", True, b"[99 bytes are missing here: limit]")
+    unknown = piece()
+    unknown.hole.CopyFrom(common_pb2.LogHole(offset=4, length=0, reason="lost"))
+    (note,) = cutter.feed(unknown)
+    assert isinstance(note, Line)
+    assert note.data == b"[bytes may be missing here: lost]"
     ended = piece()
     ended.end.CopyFrom(state_management_pb2.LogStatusEnd(complete=True, lines=1, bytes=4, sha256="aa"))
     (end,) = cutter.feed(ended)
