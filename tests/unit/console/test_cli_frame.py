@@ -237,7 +237,7 @@ def test_a_bug_is_said_without_a_traceback(capsys: pytest.CaptureFixture[str]) -
     err = capsys.readouterr().err
     assert "a bug, ZeroDivisionError: oh ␛[31mno" in err
     assert "Traceback" not in err
-    assert report(PermissionError(13, "Permission denied", "/etc/shadow")) == 1
+    assert report(PermissionError(13, "Permission denied", "/etc/shadow")) == 5
     assert capsys.readouterr().err == "gamenode: /etc/shadow: Permission denied\n"
 
 
