@@ -10,7 +10,7 @@ import logging
 import os
 import resource
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -89,10 +89,12 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
     def carry_out(effects: Sequence[object]) -> None:
         late[0].carry_out(effects)
 
-    store = open_store(place.database, hub=hub, on_effects=carry_out, audit_key=cluster.audit_key)
-    try:
+    async with AsyncExitStack() as parts:
+        store = open_store(place.database, hub=hub, on_effects=carry_out, audit_key=cluster.audit_key)
+        parts.push_async_callback(store.close)
         await store.apply(_belongs_to(cluster.cluster_id, place))
         core = make_core(settings, place=place, cluster=cluster, store=store, hub=hub, live=live)
+        parts.push_async_callback(core.logs.close)
         late.append(core.dispatch)
         doors = Doors(
             settings,
@@ -112,8 +114,6 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
             yield core, doors
             for task in tasks:
                 task.cancel()
-    finally:
-        await store.close()
 
 
 def _agent_services(settings: ServerSettings, core: Core) -> list[Service]:

@@ -118,7 +118,7 @@ class Doors:
     async def close(self) -> None:
         """Refuses new calls, ends those that run after a grace, frees the addresses, and marks the audit log."""
         await self._listeners.stop(grace=self._settings.stop_grace)
-        await self.ledger.mark()
+        await self.ledger.try_to_mark()
 
     async def run(self) -> None:
         """What the doors do while they are open: renews the server's certificate, marks the audit log."""

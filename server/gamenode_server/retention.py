@@ -27,6 +27,8 @@ async def keep_house(store: Store, logs: LogStore, settings: ServerSettings, int
             await clean(store, logs, records, space)
         except (GameNodeError, OSError) as error:
             logger.warning("what is old could not be deleted: %s", error)
+        except Exception:
+            logger.exception("what is old could not be deleted")
 
 
 async def clean(store: Store, logs: LogStore, records: Retention, space: LogRetention) -> None:

@@ -18,6 +18,8 @@ from gamenode_pipelines.errors import Code, GameNodeError
 
 #: So that this signature can never be taken for one over a ticket.
 _CONTEXT = b"gamenode.audit.checkpoint\0"
+#: More than a line is long.
+_TAIL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,14 @@ def append_checkpoint(path: Path, checkpoint: Checkpoint, key: Ed25519PrivateKey
         "time": checkpoint.time,
         "signature": key.sign(checkpoint.signed_bytes).hex(),
     }
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, json.dumps(line).encode() + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
+        begin = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        end = begin + file.read().rfind(b"\n") + 1
+        file.truncate(end)  # a line that a crash or a full disk cut short would spoil this one
+        file.seek(end)
+        file.write(json.dumps(line).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_checkpoints(path: Path, key: Ed25519PublicKey) -> tuple[Checkpoint, ...]:

@@ -53,11 +53,15 @@ class Ledger:
         self._marked = row.seq
         return checkpoint
 
+    async def try_to_mark(self) -> None:
+        """Marks where that can be done: neither a full disk nor a database that cannot be read ends the server."""
+        try:
+            await self.mark()
+        except Exception:
+            logger.exception("the audit log could not be marked")
+
     async def keep_marking(self, every: float) -> None:
         """Marks at an interval of `every` seconds, until cancelled."""
         while True:
             await asyncio.sleep(every)
-            try:
-                await self.mark()
-            except OSError as error:  # a full disk must not end the server
-                logger.warning("the audit log could not be marked: %s", error)
+            await self.try_to_mark()

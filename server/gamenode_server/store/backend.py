@@ -25,6 +25,9 @@ from gamenode_server.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
+#: How often a full disk is looked at while there is other work.
+PROBE_SECONDS = 1.0
+
 
 class Backend:
     """A `writer.Backend` on one database."""
@@ -57,6 +60,7 @@ class Backend:
         self._errors = (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error, OSError)
         self.clock = clock or SystemClock(not_before=self._sequences.time)
         self._now = self._sequences.time
+        self._probed = 0.0
         self._checkpointed = True
 
     @property
@@ -89,6 +93,7 @@ class Backend:
             if not tx.flush():
                 self._connection.rollback()
                 self.memory.cache.settle(tx.touched)
+                self._look_for_space()
                 return
             failpoint("store.commit")
             self._connection.commit()
@@ -139,7 +144,13 @@ class Backend:
             self._translated(error)
             return False
 
+    def _look_for_space(self) -> None:
+        """Where operations that write nothing come too often for `idle`, and nobody dares to write."""
+        if self.health is Health.STORAGE_FULL and self._now - self._probed >= PROBE_SECONDS:
+            self._probe()
+
     def _probe(self) -> None:
+        self._probed = self.clock.now()
         try:
             self._connection.exec_driver_sql(self._statements.put_meta, [self._sequences.row()])
             self._connection.commit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.audit.checkpoints import Checkpoint, append_checkpoint, read_checkpoints
+from gamenode_server.audit.ledger import Ledger
 from gamenode_server.audit.verify import ChainWalk, Verification
+from gamenode_server.records import NewAudit
 from gamenode_server.store.audit_chain import GENESIS, AuditRow, canonical, chain_mac
+from support.stores import opened
+from support.waiting import until
 
 KEY = b"k" * 32
 
@@ -122,3 +127,30 @@ def test_checkpoints_are_signed_and_a_cut_line_is_skipped(tmp_path: Path) -> Non
     with pytest.raises(GameNodeError, match=":2: this checkpoint is not signed") as caught:
         read_checkpoints(path, key.public_key())
     assert caught.value.code is Code.INTEGRITY_FAILED
+
+
+def test_a_mark_that_a_full_disk_cut_short_spoils_none_after_it(tmp_path: Path) -> None:
+    path, key = tmp_path / "audit.checkpoints", Ed25519PrivateKey.generate()
+    rows = chain(3)
+    for row in rows[:2]:
+        append_checkpoint(path, mark(row), key)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert read_checkpoints(path, key.public_key()) == (mark(rows[0]),)
+    append_checkpoint(path, mark(rows[2]), key)
+    assert read_checkpoints(path, key.public_key()) == (mark(rows[0]), mark(rows[2]))
+
+
+async def test_a_database_that_cannot_be_read_does_not_end_the_marking(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "store.db") as there:
+        await there.store.apply(lambda tx: tx.audit(NewAudit("ops", "RunPipeline", "r1", "ok", "{}", "unix")))
+        path = tmp_path / "audit.checkpoints"
+        ledger = Ledger(there.store, key=KEY, signer=Ed25519PrivateKey.generate(), checkpoints=path)
+        (tmp_path / "store.db").rename(tmp_path / "away")
+        async with asyncio.TaskGroup() as group:
+            marking = group.create_task(ledger.keep_marking(0.01))
+            await until(lambda: "could not be marked" in caplog.text, every=0.01, what="a mark that fails")
+            (tmp_path / "away").rename(tmp_path / "store.db")
+            await until(path.exists, every=0.01, what="a mark")
+            marking.cancel()
