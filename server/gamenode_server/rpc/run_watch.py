@@ -21,7 +21,10 @@ from gamenode_server.rpc.pace import Pace
 
 
 async def run_updates(core: Core, run_id: str) -> AsyncGenerator[pb.RunUpdate, None]:
-    """Everything there is of the run, then what changes; `ended` is set in the last update."""
+    """Everything there is of the run, then what changes; `ended` is set in the last update.
+
+    NOT_FOUND where the run is not kept any more.
+    """
     with core.hub.watch_run(run_id) as watch:
         run, tasks = await finding.run_and_tasks(core, run_id)
         logs = await log_documents.of_tasks(core.logs, run_id, tasks)
@@ -34,13 +37,9 @@ async def run_updates(core: Core, run_id: str) -> AsyncGenerator[pb.RunUpdate, N
             if changes:
                 await pace.turn()
                 merge(changes, watch.take())
-            view = core.store.view
-            found = view.run(run_id)
-            if found is None:  # not kept any more
-                return
-            run = found
-            over = await settling.is_over(run, view.tasks_of(run_id))
-            changed = [task for task_id in changes.tasks if (task := view.task(task_id)) is not None]
+            run, tasks = await finding.run_and_tasks(core, run_id)
+            over = await settling.is_over(run, tasks)
+            changed = [task for task_id in changes.tasks if (task := core.store.view.task(task_id)) is not None]
             yield _update(core, run, changed, log_documents.of_refs(core.logs, changes.logs), ended=over)
 
 
