@@ -93,7 +93,7 @@ class LogStore:
         size = len(data)
         self._pending += size
         future = self._put(ref, lambda logs: logs.append(ref, offset, data, records), urgent=False)
-        future.add_done_callback(lambda _: self._done(size))
+        future.add_done_callback(lambda done: self._done(done, size))
         return future
 
     async def finish(self, ref: LogRef, summary: LogSummary) -> Finished:
@@ -205,7 +205,9 @@ class LogStore:
         elif isinstance(outcome.error, GameNodeError) and outcome.error.code is Code.STORAGE_FULL:
             self.problem = outcome.error.message
 
-    def _done(self, size: int) -> None:
+    def _done(self, future: asyncio.Future[Received], size: int) -> None:
+        if not future.cancelled():
+            future.exception()  # a stream that ended for one of its pieces asks for no other
         self._pending -= size
         if self._pending <= PENDING_BYTES:
             self._room.set()
