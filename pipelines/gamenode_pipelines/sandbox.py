@@ -194,6 +194,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic on numbers, `+` also on two texts; nothing that grows without a bound."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            _bounded(len(left) + len(right))
             return left + right
         for value in (left, right):
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -262,6 +263,13 @@ def _text(value: Any) -> str:
     raise TypeError("a list or mapping is no text; `| join(',')` makes one of a list")
 
 
+def _number(value: Any) -> int | float:
+    """Never a text: Python's `%` would fill it in like a form, at any width."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise TypeError("even and odd are for numbers (outputs and labels are text: `| int` makes a number of one)")
+
+
 def _bounded(size: int) -> None:
     if size > MAX_RESULT:
         raise ValueError(f"the text grows beyond {MAX_RESULT} characters")
@@ -292,11 +300,11 @@ _FILTERS: Final[dict[str, Callable[..., Any]]] = {
 _TESTS: Final[dict[str, Callable[..., Any]]] = {
     "boolean": lambda value: isinstance(value, bool),
     "defined": lambda value: not isinstance(value, Missing),
-    "even": lambda value: value % 2 == 0,
+    "even": lambda value: _number(value) % 2 == 0,
     "in": lambda value, container: value in _items(container),
     "none": lambda value: value is None,
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "odd": lambda value: value % 2 == 1,
+    "odd": lambda value: _number(value) % 2 == 1,
     "string": lambda value: isinstance(value, str),
 }
 
