@@ -63,10 +63,10 @@ class Housekeeping:
                 logger.warning("no housekeeping: %s", error.message)
             await asyncio.to_thread(
                 self._workspaces.sweep,
+                self._workspaces.kept(self._runner.live_keys()),
                 wall_now=wall_clock(),
                 keep=settings.workspace_keep,
                 max_bytes=settings.workspace_bytes,
-                live=self._runner.live_keys(),
             )
             await asyncio.sleep(settings.tidy_interval)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -71,13 +72,14 @@ class Workspaces:
         """Removes a workspace with all that is in it."""
         _remove(Path(self.path(task_id, fence)))
 
-    def sweep(self, *, wall_now: float, keep: float, max_bytes: int, live: frozenset[tuple[str, int]]) -> None:
-        """Removes kept workspaces older than `keep` seconds, and the oldest ones beyond `max_bytes` together."""
-        kept: list[tuple[float, int, Path]] = []
-        for name in self._folders.names():
-            task_id, _, fence = name.removesuffix(_UNFINISHED).rpartition(".")
-            if not fence.isdecimal() or (task_id, int(fence)) in live:
-                continue
+    def kept(self, live: frozenset[tuple[str, int]]) -> list[str]:
+        """The workspaces of no live task. Asked on the loop: none of a task that comes later is among them."""
+        return [name for name in self._folders.names() if _is_kept(name, live)]
+
+    def sweep(self, kept: Sequence[str], *, wall_now: float, keep: float, max_bytes: int) -> None:
+        """Removes of these the ones older than `keep` seconds, and the oldest ones beyond `max_bytes` together."""
+        sizes: list[tuple[float, int, Path]] = []
+        for name in kept:
             work = Path(self._folders.path(name))
             try:
                 since = work.stat().st_mtime
@@ -86,27 +88,43 @@ class Workspaces:
             if wall_now - since > keep:
                 _remove(work)
             else:
-                kept.append((since, _size(work), work))
-        kept.sort(reverse=True)
+                sizes.append((since, _size(work), work))
+        sizes.sort(reverse=True)
         total = 0
-        for _, size, work in kept:
+        for _, size, work in sizes:
             total += size
             if total > max_bytes:
                 _remove(work)
 
 
+def _is_kept(name: str, live: frozenset[tuple[str, int]]) -> bool:
+    task_id, _, fence = name.removesuffix(_UNFINISHED).rpartition(".")
+    return fence.isdecimal() and (task_id, int(fence)) not in live
+
+
 def _remove(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
+    if work.exists():  # a step has closed folders of its own: only root gets past that
+        _open_up(work)
+        shutil.rmtree(work, ignore_errors=True)
     if work.exists():
         logger.warning("workspace %s cannot be removed", work)
+
+
+def _open_up(work: Path) -> None:
+    """Lets us into every folder that is ours."""
+    for directory, folders, _ in os.walk(work):
+        for name in folders:
+            path = os.path.join(directory, name)
+            with contextlib.suppress(OSError):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
 
 
 def _size(work: Path) -> int:
     total = 0
     for directory, _, names in os.walk(work):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):  # gone since we looked, or in a folder that nobody may look into
                 total += os.lstat(os.path.join(directory, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue
     return total

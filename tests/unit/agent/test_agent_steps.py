@@ -213,16 +213,6 @@ def test_a_workspace_is_made_once_and_goes_after_success(tmp_path: Path) -> None
     assert spaces.finish("t", 3, succeeded=True)
 
 
-def test_kept_workspaces_go_by_age_and_size(tmp_path: Path) -> None:
-    spaces = Workspaces(tmp_path / "work")
-    for fence, age in ((1, 1000.0), (2, 50.0), (3, 20.0), (4, 5000.0)):
-        work = spaces.prepare("t", fence, [BundleFile("f", b"x" * 100_000)], shared=False)
-        assert spaces.finish("t", fence, succeeded=False)
-        os.utime(work, (10_000.0 - age, 10_000.0 - age))
-    spaces.sweep(wall_now=10_000.0, keep=500.0, max_bytes=150_000, live=frozenset({("t", 4)}))
-    assert sorted(path.name for path in (tmp_path / "work").glob("t.*")) == ["t.3", "t.4"]
-
-
 # -- folding and time --------------------------------------------------------------------------------------------------
 
 
