@@ -80,6 +80,17 @@ class Outbox:
             return self._from_cache(after + 1 - self._cache[0][0].seq)
         return await self._stored.records(after, limit=BATCH_RECORDS, max_bytes=BATCH_BYTES)
 
+    async def grown(self, seq: int, *, until: float) -> bool:
+        """Waits for a record behind `seq`; False if none comes until then, by the loop's clock."""
+        try:
+            async with asyncio.timeout_at(until):
+                while self.last <= seq:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def _from_cache(self, skip: int) -> list[OutboxRecord]:
         found: list[OutboxRecord] = []
         total = 0
