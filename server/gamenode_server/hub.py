@@ -142,7 +142,6 @@ class Hub:
         self._history: History | None = None
         self._news = asyncio.Event()
         self._of_run: dict[str, set[Watch]] = {}
-        self._of_runs: set[Watch] = set()
         self._of_nodes: set[Watch] = set()
 
     def connect(self, history: History, *, newest: int) -> None:
@@ -162,7 +161,7 @@ class Hub:
     ) -> None:
         """Tells of one commit."""
         self.publish(events)
-        if self._of_run or self._of_runs:
+        if self._of_run:
             for run_id in runs:
                 self.mark_run(run_id)
             for task in tasks:
@@ -188,8 +187,6 @@ class Hub:
         """A run has changed."""
         for watch in self._of_run.get(run_id, ()):
             watch.note().runs.add(run_id)
-        for watch in self._of_runs:
-            watch.note().runs.add(run_id)
 
     def mark_task(self, run_id: str, task_id: str) -> None:
         """A task has changed."""
@@ -214,12 +211,6 @@ class Hub:
         self._of_run.setdefault(run_id, set()).add(watch)
         return watch
 
-    def watch_runs(self) -> Watch:
-        """A watch on which runs change."""
-        watch = Watch(self._of_runs.discard)
-        self._of_runs.add(watch)
-        return watch
-
     def watch_nodes(self) -> Watch:
         """A watch on which nodes change."""
         watch = Watch(self._of_nodes.discard)
@@ -231,13 +222,13 @@ class Hub:
     ) -> AsyncGenerator[Batch, None]:
         """Events behind the cursor `after` (0: from the oldest kept, `NOW`: from now on), in batches, without a gap.
 
-        Without `follow` it ends with the newest event. A cursor whose successors are gone, or that this server never
-        gave, gets a batch with `resync` first.
+        Without `follow` it ends with the newest event. `NOW` gets an empty batch first, so that a stream that is lost
+        before anything happened can be resumed; a cursor whose successors are gone, or that this server never gave,
+        gets a batch with `resync`.
         """
-        position = self._newest if after == NOW else after
-        if position > self._newest:
-            position = self._newest
-            yield Batch((), position, resync=True)
+        position = self._newest if after == NOW else min(after, self._newest)
+        if position != after:
+            yield Batch((), position, resync=after != NOW)
         asked = position
         while True:
             if position < (start := self._newest - len(self._ring)):

@@ -283,7 +283,8 @@ async def test_events_go_on_behind_a_cursor(here: Site) -> None:
     assert await events(run=run.run.id, types=["step"]) == ["step.started", "step.succeeded"]
     assert "node.connected" in await events(node="a")
     stream = here.stream(here.state.WatchEvents, state_pb.WatchEventsRequest(after=-1, follow=True, types=["node"]))
-    await asyncio.sleep(0.2)
+    first = await stream.read()
+    assert (list(first.events), first.cursor) == ([], here.server.core.hub.newest)
     await here.call(here.state.LabelNode, state_pb.LabelNodeRequest(node="a", set={"x": "y"}))
     assert [event.type for event in (await stream.read()).events] == ["node.labelled"]
     stream.cancel()
