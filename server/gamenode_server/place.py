@@ -58,11 +58,6 @@ class Place:
         """The ports that were picked for port 0, kept so that agents find a restarted server."""
         return self.own / "ports.json"
 
-    @property
-    def daemon_log(self) -> Path:
-        """What a detached server says."""
-        return self.data_dir / "server.log"
-
     def take(self) -> Lock:
         """Makes the folders and takes the lock.
 

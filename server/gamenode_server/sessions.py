@@ -43,8 +43,6 @@ class Session:
         self.last_heard = now
         self.clock_skew = 0.0
         self.metrics: nodes_pb2.Metrics | None = None
-        self.tasks_running = 0
-        self.outbox_depth = 0
         #: Frames that want an answer, by task: when they were sent.
         self.owed: dict[tuple[str, Owed], float] = {}
         self._bundles: OrderedDict[str, None] = OrderedDict()
@@ -194,8 +192,6 @@ class Sessions:
         now = session.last_heard
         if beat.now:
             session.clock_skew = beat.now - now
-        session.tasks_running = beat.tasks_running
-        session.outbox_depth = beat.outbox_depth
         session.out.ack(heartbeat=beat.seq)
         if beat.HasField("metrics"):
             session.metrics = beat.metrics

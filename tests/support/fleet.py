@@ -108,7 +108,6 @@ class Fleet:
             boot_id=boot_id,
             outbox_id=outbox_id,
             outbox_first=first,
-            outbox_last=self.seqs.get(node_id, 0),
             max_epoch=max_epoch,
             address="192.0.2.7",
             facts=nodes_pb2.HostFacts(slots=slots).SerializeToString(),

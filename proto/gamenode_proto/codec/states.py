@@ -22,31 +22,6 @@ _NODE_STATE_OF: Final[Mapping[int, NodeState]] = {number: s for s, number in NOD
 _ADMIN_STATE_OF: Final[Mapping[int, AdminState]] = {number: s for s, number in ADMIN_STATE.items()}
 
 
-def run_state_to_proto(state: RunState) -> common_pb2.RunState.ValueType:
-    """A run's state as its number."""
-    return RUN_STATE[state]
-
-
-def task_state_to_proto(state: TaskState) -> common_pb2.TaskState.ValueType:
-    """A task's state as its number."""
-    return TASK_STATE[state]
-
-
-def step_state_to_proto(state: StepState) -> common_pb2.StepState.ValueType:
-    """A step's state as its number."""
-    return STEP_STATE[state]
-
-
-def node_state_to_proto(state: NodeState) -> common_pb2.NodeState.ValueType:
-    """A node's state as its number."""
-    return NODE_STATE[state]
-
-
-def admin_state_to_proto(state: AdminState) -> common_pb2.AdminState.ValueType:
-    """A node's admin state as its number."""
-    return ADMIN_STATE[state]
-
-
 def run_state_from_proto(number: int) -> RunState:
     """The run state of a number; PROTOCOL_ERROR where there is none."""
     return _RUN_STATE_OF.get(number) or _unknown("run", number)

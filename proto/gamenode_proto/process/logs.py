@@ -11,9 +11,8 @@ import re
 import sys
 import time
 import traceback
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
-Format = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 

@@ -34,7 +34,6 @@ class Greeting:
     boot_id: str
     outbox_id: str
     outbox_first: int
-    outbox_last: int
     max_epoch: int
     address: str
     #: Serialized `HostFacts`.

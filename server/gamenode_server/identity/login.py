@@ -17,7 +17,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -153,17 +153,6 @@ class LoginDesk:
         self._by_token[token] = (principal, now + self._lifetime)
         self._by_uid = {u: t for u, t in self._by_uid.items() if t in self._by_token} | {uid: token}
         return token, self._lifetime
-
-    def set_roles(self, roles: UnixRoles) -> None:
-        """Replaces the roles; tokens that were given keep working, with the role their user has now."""
-        self._roles = roles
-        for token, (principal, ends) in list(self._by_token.items()):
-            role = roles.of(int(principal.source.partition("=")[2]))
-            if role is None:
-                del self._by_token[token]
-                self._by_uid = {u: t for u, t in self._by_uid.items() if t != token}
-            else:
-                self._by_token[token] = (replace(principal, role=role), ends)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -219,7 +219,6 @@ def _greeting(hello: agent_link_pb2.Hello, session: Session) -> Greeting:
         boot_id=hello.boot_id,
         outbox_id=hello.outbox_id,
         outbox_first=hello.outbox_first,
-        outbox_last=hello.outbox_last,
         max_epoch=hello.max_epoch,
         address=session.address,
         facts=facts.SerializeToString(deterministic=True),

@@ -21,7 +21,7 @@ from gamenode_server.records import Node
 from gamenode_server.store import rows, schema
 from gamenode_server.store.audit_chain import AuditRow
 from gamenode_server.store.memory import PRUNED_KEY
-from gamenode_server.store.names import CANDIDATES, ambiguous, missing, resolve_node
+from gamenode_server.store.names import CANDIDATES, ambiguous, missing
 
 MAX_LIMIT = 1000
 
@@ -201,11 +201,6 @@ def resolve_run(connection: sa.Connection, text: str) -> str:
     if not found:
         raise missing("run", text)
     return str(found[0][0])
-
-
-def resolve_node_id(connection: sa.Connection, text: str) -> str:
-    """The id of the node that `text` stands for; see `names.resolve_node`."""
-    return resolve_node(list_nodes(connection), text).id
 
 
 def list_nodes(connection: sa.Connection) -> list[Node]:

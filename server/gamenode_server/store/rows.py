@@ -9,12 +9,7 @@ from typing import Any
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.codec.events import task_event_to_proto
-from gamenode_proto.codec.states import (
-    admin_state_from_proto,
-    admin_state_to_proto,
-    node_state_from_proto,
-    node_state_to_proto,
-)
+from gamenode_proto.codec.states import ADMIN_STATE, NODE_STATE, admin_state_from_proto, node_state_from_proto
 from gamenode_proto.codec.work import (
     run_from_proto,
     run_to_proto,
@@ -54,8 +49,8 @@ def node_row(node: Node) -> Row:
     message = nodes_pb2.Node(
         id=node.id,
         name=node.name,
-        state=node_state_to_proto(node.state),
-        admin_state=admin_state_to_proto(node.admin_state),
+        state=NODE_STATE[node.state],
+        admin_state=ADMIN_STATE[node.admin_state],
         labels=node.labels,
         joined_at=node.joined_at,
         last_seen=node.last_seen,
