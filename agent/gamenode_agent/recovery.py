@@ -8,18 +8,12 @@ from gamenode_pipelines.recovery import Adopt, Decision, Evidence, Harvest, Lost
 __all__ = ["Adopt", "Decision", "Harvest", "Lost", "Respawn", "judge"]
 
 
-def judge(report: AttemptReport | None, *, same_boot: bool) -> Decision:
+def judge(report: AttemptReport, *, same_boot: bool) -> Decision:
     """What becomes of an attempt that the journal has as started and not ended.
 
     `same_boot`: the host has not been restarted since. The supervisor leaves a note before it starts anything, so that
     none proves that nothing was started; but a note made just before a power cut may be gone, so on another boot it
     proves nothing.
     """
-    if report is None:
-        if same_boot:
-            return decide(Evidence(Phase.NEVER_STARTED, same_boot=True, may_have_started=False))
-        return decide(Evidence(Phase.UNKNOWN, same_boot=False, may_have_started=True))
-    phase = Phase(report.phase)
-    if phase is Phase.UNKNOWN and not report.may_have_started and not same_boot:
-        return decide(Evidence(Phase.UNKNOWN, same_boot=False, may_have_started=True))
-    return decide(Evidence(phase, same_boot=same_boot, may_have_started=report.may_have_started))
+    may_have_started = report.may_have_started or not same_boot
+    return decide(Evidence(Phase(report.phase), same_boot=same_boot, may_have_started=may_have_started))

@@ -55,7 +55,7 @@ from gamenode_proto.v1.agent_link_pb2 import OutboxRecord
 
 logger = logging.getLogger(__name__)
 
-#: The name of the deadline of the whole task among its timers.
+#: The deadlines of the whole task and of its end among its timers; a step's are two words.
 _TIMEOUT = "timeout"
 _FINALLY = "finally"
 _ENDING = (TaskState.RUNNING, TaskState.WAITING)
@@ -110,8 +110,8 @@ class LiveTask:
         self._bundle = bundle
         self.deliver(*bodies)
 
-    def take_up(self, happened: Sequence[Happened], respawn: Sequence[Attempt], *, resume: bool) -> None:
-        """What was found out about its attempts: what happened, which never started; `resume`: and all it waits for."""
+    def take_up(self, happened: Sequence[Happened], respawn: Sequence[Attempt]) -> None:
+        """What was found out about its attempts: what happened, which never started. What it waits for begins anew."""
         if self._given_up:
             for each in happened:
                 if isinstance(each.body, StepEnded | StepLost):
@@ -122,9 +122,8 @@ class LiveTask:
             return
         self._inbox.extend(happened)
         self._respawn.extend(respawn)
-        self._resume = self._resume or resume
-        if happened or respawn or resume:
-            self._drive()
+        self._resume = True
+        self._drive()
 
     def attempt_ended(self, report: AttemptReport) -> None:
         """One of its attempts is over."""
@@ -310,7 +309,7 @@ class LiveTask:
                 code = Code(word)
                 await self._stop(Attempt(*self.key, step_id, attempt), force=force, code=code, why=self._why(code))
             case StartRetryTimer(step_id, attempt, at):
-                self._timers.set(step_id, at, lambda: self.deliver(RetryDue(step_id, attempt)))
+                self._timers.set(f"retry {step_id}", at, lambda: self.deliver(RetryDue(step_id, attempt)))
             case StartFinallyTimer(at):
                 self._timers.set(_FINALLY, at, lambda: self.deliver(FinallyTimedOut()))
             case FinishTask():

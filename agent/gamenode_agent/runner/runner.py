@@ -79,6 +79,8 @@ class Runner:
         self._over: dict[str, _Over] = {}
         self._last_seq: dict[str, int] = {}
         self._fetching: set[tuple[str, int]] = set()
+        #: Ends that were told before `restore` had their tasks; None once it has them all.
+        self._early: list[AttemptReport] | None = []
 
     @property
     def tasks_running(self) -> int:
@@ -171,10 +173,12 @@ class Runner:
         """An attempt is over."""
         key = as_attempt(report.key)
         live = self._live.get(key.task_id)
-        if live is None or live.task.fence != key.fence:
+        if live is None and self._early is not None:
+            self._early.append(report)
+        elif live is None or live.task.fence != key.fence:
             logger.debug("an attempt of no task of ours ended", extra={"task": key.task_id, "fence": key.fence})
-            return
-        live.attempt_ended(report)
+        else:
+            live.attempt_ended(report)
 
     def under_way(self) -> list[Attempt]:
         """Every attempt that was started and has not ended, as far as is known here."""
@@ -186,7 +190,7 @@ class Runner:
         for live in list(self._live.values()):
             happened, respawn, lost = self._judge(live, reports, lambda _: True)
             kill += lost
-            live.take_up(happened, respawn, resume=False)
+            live.take_up(happened, respawn)
         return kill
 
     # -- starting again ------------------------------------------------------------------------------------------------
@@ -217,8 +221,11 @@ class Runner:
             live.running.update(key for key in boots if (key.task_id, key.fence) == live.key)
             happened, respawn, lost = self._judge(live, reports, lambda key: boots[key] == boot_id)
             kill += lost
-            live.take_up(happened, respawn, resume=True)
+            live.take_up(happened, respawn)
         self._fill_slots()
+        early, self._early = self._early, None
+        for report in early or ():
+            self.attempt_ended(report)
         return kill
 
     def _judge(
@@ -229,14 +236,14 @@ class Runner:
         respawn: list[Attempt] = []
         kill: list[Attempt] = []
         now = self._shell.clock.now()
-        for key in sorted(live.running):
-            report = reports.get(key)
+        # One that nobody asked about was begun since: there will be word of it.
+        for key in sorted(live.running & reports.keys()):
+            report = reports[key]
             about = {**_about(live), "step": key.step_id, "attempt": key.attempt}
             match recovery.judge(report, same_boot=same_boot(key)):
                 case recovery.Adopt():
                     logger.info("adopted: it runs on", extra=about)
                 case recovery.Harvest():
-                    assert report is not None
                     happened.append(live.end_of(report))
                 case recovery.Respawn():
                     if live.task.state is TaskState.CANCELLING and not live.task.steps[key.step_id].final:
@@ -246,10 +253,9 @@ class Runner:
                         respawn.append(key)
                 case recovery.Lost(reason):
                     logger.warning("lost: %s", reason, extra=about)
-                    if report is not None and report.phase is Phase.RUNNING:
+                    if report.phase is Phase.RUNNING:
                         kill.append(key)
-                    log = None if report is None else report.log
-                    happened.append(Happened(StepLost(key.step_id, key.attempt, reason, log), now))
+                    happened.append(Happened(StepLost(key.step_id, key.attempt, reason, report.log), now))
         return happened, respawn, kill
 
     # -- the way in ----------------------------------------------------------------------------------------------------

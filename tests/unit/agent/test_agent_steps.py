@@ -272,8 +272,6 @@ def report(phase: Phase, *, may: bool = True) -> AttemptReport:
 @pytest.mark.parametrize(
     ("found", "same_boot", "kind"),
     [
-        (None, True, Respawn),
-        (None, False, Lost),
         (report(Phase.RUNNING), True, Adopt),
         (report(Phase.RUNNING), False, Lost),
         (report(Phase.ENDED), True, Harvest),
@@ -284,5 +282,5 @@ def report(phase: Phase, *, may: bool = True) -> AttemptReport:
         (report(Phase.UNKNOWN, may=False), False, Lost),
     ],
 )
-def test_the_table_of_what_may_have_run(found: AttemptReport | None, same_boot: bool, kind: type) -> None:
+def test_the_table_of_what_may_have_run(found: AttemptReport, same_boot: bool, kind: type) -> None:
     assert isinstance(judge(found, same_boot=same_boot), kind)

@@ -1,0 +1,180 @@
+"""A task in the hands of the agent, with a real journal and a supervisor that a test plays itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gamenode_agent.clock import BootClock
+from gamenode_agent.journal import Attempt, Journal
+from gamenode_agent.runner.admission import Admission
+from gamenode_agent.runner.bundles import Bundle, Bundles
+from gamenode_agent.runner.live import LiveTask
+from gamenode_agent.runner.runner import Runner
+from gamenode_agent.runner.shell import Shell
+from gamenode_agent.runner.workspace import Workspaces
+from gamenode_agent.supervisor.client import AttemptKey, AttemptReport, Phase, SpawnRequest
+from gamenode_pipelines import tasks
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.events import CancelInfo, CancelRequested, TaskAccepted, TaskAssigned, TaskEvent, TaskStarted
+from gamenode_pipelines.plan import Plan, RetryOn, RetryPolicy, Script, StepPlan
+from gamenode_pipelines.states import TaskState
+from gamenode_pipelines.tasks import NodeFacts, Task
+from support.waiting import until
+
+PLAN = Plan("p", 1, (StepPlan("a", "run", script=Script(text="true")),))
+
+
+@dataclass
+class PlayedSupervisor:
+    """What stands for `Processes`: notes what it is asked, and loses its connection when it is told to."""
+
+    directory_: Path
+    spawned: list[Attempt] = field(default_factory=list)
+    stopped: list[Attempt] = field(default_factory=list)
+    deaf: bool = False
+
+    def directory(self, key: Attempt) -> str:
+        return str(self.directory_ / ".".join(map(str, key)))
+
+    def prepare(self, key: Attempt) -> str:
+        Path(self.directory(key)).mkdir(exist_ok=True)
+        return self.directory(key)
+
+    async def spawn(self, request: SpawnRequest) -> AttemptReport:
+        key = AttemptKey(*request.key)
+        self.spawned.append(Attempt(*key))
+        return AttemptReport(key, Phase.RUNNING)
+
+    async def stop(self, key: Attempt, **_: Any) -> bool:
+        if self.deaf:
+            raise GameNodeError(Code.SUPERVISOR_LOST, "gone")
+        self.stopped.append(key)
+        return True
+
+    def forget(self, key: Attempt) -> None:
+        pass
+
+
+@dataclass
+class World:
+    group: asyncio.TaskGroup
+    journal: Journal
+    processes: PlayedSupervisor
+    shell: Shell
+    runner: Runner
+    doubts: list[bool]
+
+    def task(self, plan: Plan) -> Task:
+        task = tasks.new_task(id="t", run_id="r", node=NodeFacts("n", "n"), plan=plan, created_at=0.0)
+        return tasks.step(task, plan, TaskEvent("t", 1, 0.0, TaskAssigned()))[0]
+
+    async def started(self, plan: Plan, *, count: int = 1) -> LiveTask:
+        live = LiveTask(self.shell, self.task(plan), plan, digest="d")
+        self.runner._live["t"] = live
+        live.accept(TaskAccepted(), TaskStarted(), bundle=None)
+        await until(lambda: len(self.processes.spawned) == count, every=0.005, what="the first steps")
+        return live
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    journal = Journal(tmp_path / "journal.db")
+    processes = PlayedSupervisor(tmp_path)
+    doubts: list[bool] = []
+    async with asyncio.TaskGroup() as group:
+        shell = Shell(
+            group=group,
+            journal=journal,
+            clock=BootClock.from_wall(),
+            processes=processes,  # type: ignore[arg-type]
+            workspaces=Workspaces(tmp_path / "work"),
+            log_ended=lambda _key, _log: None,
+            on_commit=lambda live, seq: made.runner.committed(live, seq),
+            on_finished=lambda live: made.runner.release(live),
+            on_doubt=lambda: doubts.append(True),
+            storage_retry=0.05,
+            boot_id="boot",
+        )
+
+        async def fetch(_digest: str, _task: str) -> bytes:
+            raise AssertionError("nothing is fetched here")
+
+        admission: Admission = None  # type: ignore[assignment] # nothing is admitted here
+        runner = Runner(
+            shell,
+            admission=admission,
+            bundles=Bundles(journal, fetch),
+            slots=8,
+            server_clock=lambda: 0.0,
+            acked=lambda: 0,
+        )
+        made = World(group, journal, processes, shell, runner, doubts)
+        yield made
+    await journal.close()
+
+
+def ended(key: Attempt, code: int = 0) -> AttemptReport:
+    return AttemptReport(AttemptKey(*key), Phase.ENDED, exit_code=code)
+
+
+@pytest.mark.parametrize("name", ["timeout", "finally", "a"])
+async def test_a_step_of_any_name_is_tried_again(world: World, name: str) -> None:
+    retry = RetryPolicy(2, backoff=0.2, max_backoff=0.2, on=frozenset({RetryOn.EXIT}))
+    again = StepPlan(name, "run", script=Script(text="false"), retry=retry)
+    beside = StepPlan("beside", "run", script=Script(text="true"))
+    live = await world.started(replace(PLAN, steps=(again, beside)), count=2)
+    live.attempt_ended(ended(Attempt("t", 1, name, 1), 1))
+    live.attempt_ended(ended(Attempt("t", 1, "beside", 1)))
+    await until(lambda: len(world.processes.spawned) == 3, seconds=2.0, every=0.005, what="the second attempt")
+    live.attempt_ended(ended(Attempt("t", 1, name, 2)))
+    await until(lambda: live.task.state is TaskState.SUCCEEDED, every=0.005, what="the task's end")
+
+
+async def test_a_stop_that_got_lost_is_asked_for_again(world: World) -> None:
+    live = await world.started(PLAN)
+    key = Attempt("t", 1, "a", 1)
+    world.processes.deaf = True
+    live.deliver(CancelRequested(CancelInfo("me", "", False, 1.0)))
+    await until(lambda: world.doubts, every=0.005, what="the doubt")
+    world.processes.deaf = False
+    assert world.runner.settle({key: AttemptReport(AttemptKey(*key), Phase.RUNNING)}) == []
+    await until(lambda: world.processes.stopped == [key], seconds=2.0, every=0.005, what="another stop")
+    live.attempt_ended(ended(key, 143))
+    await until(lambda: live.task.state.ended, every=0.005, what="the task's end")
+
+
+async def test_what_was_started_while_the_supervisor_was_asked_is_left_alone(world: World) -> None:
+    live = await world.started(PLAN)
+    assert world.runner.settle({}) == []
+    live.attempt_ended(ended(Attempt("t", 1, "a", 1)))
+    await until(lambda: live.task.state is TaskState.SUCCEEDED, every=0.005, what="the task's end")
+    assert len(world.processes.spawned) == 1
+
+
+async def test_an_end_that_is_told_while_tasks_are_taken_up_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor pushes it after it said "running", and before the task is there to hear it."""
+    live = await world.started(PLAN)
+    key = Attempt("t", 1, "a", 1)
+    world.runner._live.clear()
+    world.processes.spawned.clear()
+    await world.journal.close()
+    contents = (journal := Journal(world.journal.path)).contents
+    world.shell.journal._writer = journal._writer  # the same file, opened again
+    running = {key: AttemptReport(AttemptKey(*key), Phase.RUNNING)}
+
+    async def stored(_self: Bundles, _digest: str) -> Bundle:
+        world.runner.attempt_ended(ended(key))
+        return Bundle(live.plan, ())
+
+    monkeypatch.setattr(Bundles, "stored", stored)
+    assert await world.runner.restore(contents, running, boot_id="boot") == []
+    await until(lambda: not world.runner.live_keys(), seconds=2.0, every=0.005, what="the task's end")
+    assert world.processes.spawned == []
