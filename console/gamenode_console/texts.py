@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 
 #: Controls that act on a terminal, and the marks that reorder what is read. Tab and newline are the caller's.
-_ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _UNITS = ("B", "K", "M", "G", "T", "P")
 
 
@@ -24,7 +24,7 @@ def _picture(match: re.Match[str]) -> str:
 
 def inert(text: str) -> str:
     """The text with everything that a terminal would act on shown as a picture of itself (ESC as ␛)."""
-    return _ACTIVE.sub(_picture, text)
+    return ACTIVE.sub(_picture, text)
 
 
 def one_line(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import click
 
-from gamenode_console import filters, tables
+from gamenode_console import filters, tables, texts
 from gamenode_console.filters import Predicate
 from gamenode_console.tables import Table
 from gamenode_proto.process.clock import wall_clock
@@ -71,13 +71,13 @@ class Output:
     def json(self, document: Any) -> None:
         """One document: indented for `json`, on one line for `jsonl`."""
         if self.format == "json":
-            click.echo(json.dumps(document, indent=2, ensure_ascii=not _speaks_utf8()))
+            click.echo(_encoded(document, indent=2))
         else:
             self.json_line(document)
 
     def json_line(self, document: Any) -> None:
         """One document on one line, as streams have it."""
-        click.echo(json.dumps(document, separators=(",", ":"), ensure_ascii=not _speaks_utf8()))
+        click.echo(_encoded(document, separators=(",", ":")))
 
     def select(self, documents: Iterable[Document], table: Table, listing: Listing) -> list[Document]:
         """The documents that the filter leaves, in the order that was asked for."""
@@ -146,6 +146,12 @@ class Output:
         else:
             for line in human():
                 self.line(line)
+
+
+def _encoded(document: Any, **layout: Any) -> str:
+    """JSON that is read as the document says, and that no terminal obeys: what JSON need not escape is escaped too."""
+    text = json.dumps(document, ensure_ascii=not _speaks_utf8(), **layout)
+    return texts.ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _speaks_utf8() -> bool:
