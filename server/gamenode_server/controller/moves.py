@@ -294,4 +294,4 @@ class Moves:
         if task.state is not TaskState.PENDING:
             return False
         run = self.run(task.run_id)
-        return task.position < run.started and run.cancel is None
+        return task.position < run.started and not runs.stops_starting(run)

@@ -106,6 +106,20 @@ async def test_too_many_failures_skip_what_has_not_started(world: Fleet) -> None
     assert world.stored_run().state is RunState.FAILED
 
 
+async def test_nothing_starts_while_what_has_not_started_is_being_skipped(world: Fleet) -> None:
+    nodes = [await world.node("a"), *[await world.node(f"n{number:04}", online=False) for number in range(CHUNK + 5)]]
+    await world.run(*nodes)
+    await world.apply(settle_run(world.plans, run_id="run"))
+    await world.begin(world.task(0))
+    await world.end(world.task(0), exit_code=1)
+    world.effects.clear()
+    left = [task for task in world.tasks() if task.state is TaskState.PENDING]
+    for task in left:  # before the next chunk is skipped
+        await world.connect(task.node.name)
+    assert left
+    assert world.take(SendAssign) == []
+
+
 async def test_a_suspect_node_is_given_nothing(world: Fleet) -> None:
     node = await world.node("a")
     await world.state(node, NodeState.SUSPECT)
