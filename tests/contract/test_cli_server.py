@@ -571,6 +571,28 @@ async def test_watching_a_list_prints_what_changes(fake: FakeControl) -> None:
     assert process.returncode == 130
 
 
+async def test_a_list_that_is_watched_ends_as_it_would_without(fake: FakeControl) -> None:
+    fake.answers["ListNodes"] = state_management_pb2.ListNodesResponse(nodes=[a_node("game-1")])
+
+    async def stream(request: object) -> AsyncIterator[state_management_pb2.EventBatch]:
+        for cursor in range(1, 100):
+            yield state_management_pb2.EventBatch(cursor=cursor)
+            fake.answers["ListNodes"] = state_management_pb2.ListNodesResponse(nodes=[a_node(f"game-{cursor}")])
+            await asyncio.sleep(0.1)
+
+    fake.answers["WatchEvents"] = stream
+    wrong = await fake.cli("node", "ls", "-w", "--columns", "nonsense")
+    assert wrong == await fake.cli("node", "ls", "--columns", "nonsense")
+    assert wrong[0] == 2
+    process = await fake.popen("node", "ls", "-w", "-o", "jsonl")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await asyncio.wait_for(process.stdout.readline(), 20)
+    process.stdout._transport.close()  # type: ignore[attr-defined] # whoever read it has seen enough
+    assert await asyncio.wait_for(process.stderr.read(), 20) == b""
+    assert await asyncio.wait_for(process.wait(), 20) == 141
+
+
 # --- a terminal ------------------------------------------------------------------------------------------------------
 
 

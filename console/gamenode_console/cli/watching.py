@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gamenode_console.cli.client import Client
+from gamenode_console.cli.following import one_error
 from gamenode_console.cli.output import Document, Listing, is_plain
 from gamenode_console.tables import Table
-from gamenode_pipelines.errors import Code, GameNodeError
 
 if TYPE_CHECKING:
     from gamenode_console.gateway import Gateway
@@ -36,7 +36,7 @@ def show(client: Client, table: Table, listing: Listing, fetch: Fetch) -> None:
     async def work(gateway: Gateway) -> None:
         happened = asyncio.Event()
         happened.set()
-        async with asyncio.TaskGroup() as group:
+        async with one_error(), asyncio.TaskGroup() as group:
             group.create_task(_hear(gateway, happened))
             while True:
                 try:
@@ -48,24 +48,13 @@ def show(client: Client, table: Table, listing: Listing, fetch: Fetch) -> None:
                 printer.print(await fetch(gateway))
                 await asyncio.sleep(_PACE)
 
-    try:
-        client.run(work)
-    except ExceptionGroup as failed:
-        raise _first(failed) from None
+    client.run(work)
 
 
 async def _hear(gateway: Gateway, happened: asyncio.Event) -> None:
     """Sets `happened` for every event from now on."""
     async for _ in gateway.state.watch_events(after=-1, follow=True):
         happened.set()
-
-
-def _first(failed: ExceptionGroup[Exception]) -> Exception:
-    """The first plain exception in a group."""
-    error: Exception = failed
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, GameNodeError) else GameNodeError(Code.INTERNAL, repr(error))
 
 
 class _Screen:
