@@ -80,6 +80,15 @@ async def test_a_server_that_closes_the_session_is_called_again(tmp_path: Path, 
         assert fake.sessions[2].hello.max_epoch == 2
 
 
+async def test_the_highest_epoch_outlives_the_process_that_saw_it(tmp_path: Path, fake: FakeServer) -> None:
+    async with running_agent(tmp_path, fake) as agent:
+        await asyncio.sleep(0.3)
+        await agent.kill()
+        await agent.start()
+        await fake.wait_connected(2)
+        assert fake.sessions[1].hello.max_epoch == 1
+
+
 async def test_drain_keeps_away_for_as_long_as_the_server_says(tmp_path: Path, fake: FakeServer) -> None:
     async with running_agent(tmp_path, fake):
         began = time.monotonic()

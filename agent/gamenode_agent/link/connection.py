@@ -161,6 +161,8 @@ class Link:
             delay = 0.0
             problem = ""
             try:
+                if self._reset_outbox:
+                    await self._renew_outbox()
                 await self._keep_certificate()
                 await self._one(next(addresses), work, hooks)
             except Drained as drained:
@@ -168,7 +170,7 @@ class Link:
                 problem = f"the server asked us to come back: {drained.reason}"
             except OutboxRewound as error:
                 problem = error.message
-                await self._renew_outbox()
+                self._reset_outbox = True
             except GameNodeError as error:
                 problem = error.message
                 held = self._session is not None and self._session.welcomed_at > 0
@@ -187,9 +189,6 @@ class Link:
             self._session = None
             if self._stopping.is_set():
                 break
-            if self._reset_outbox:
-                self._reset_outbox = False
-                await self._renew_outbox()
             if problem:
                 level = logging.WARNING if failures <= 1 or self.state.problem != problem else logging.DEBUG
                 logger.log(level, "not connected: %s", problem, extra={"retry_in": f"{delay:.1f}"})
@@ -204,8 +203,10 @@ class Link:
         async with self._open(address) as channel:
             stub: AgentLinkAsyncStub = AgentLinkStub(channel)
             settings = self._settings
+            keeper: asyncio.Task[None] | None = None
 
             def welcomed(welcome: Welcome) -> None:
+                nonlocal keeper
                 self._stub = stub
                 self._good = address
                 self.max_epoch = max(self.max_epoch, welcome.epoch)
@@ -216,6 +217,7 @@ class Link:
                 )
                 logger.info("connected", extra={"server": address, "epoch": welcome.epoch})
                 self._set_state(hooks, state)
+                keeper = group.create_task(self._keep_session(session, stub))
 
             self._session = session = Session(
                 stub,
@@ -231,11 +233,11 @@ class Link:
             )
             try:
                 async with asyncio.TaskGroup() as group:
-                    keeper = group.create_task(self._keep_session(session, stub))
                     try:
                         await session.run()
                     finally:
-                        keeper.cancel()
+                        if keeper is not None:
+                            keeper.cancel()
             except BaseExceptionGroup as ended:
                 raise _only(ended) from None
             finally:
@@ -246,14 +248,14 @@ class Link:
         """While a session lasts: notes its epoch, and renews the certificate in time."""
         jitter = random.random()
         while True:
-            if session.welcomed_at and self._epoch_noted < self.max_epoch:
+            if self._epoch_noted < self.max_epoch:
                 try:
                     await self._journal.set_meta({"max_epoch": str(self.max_epoch)})
                     self._epoch_noted = self.max_epoch
                 except StorageFull as error:
                     logger.warning("%s", error.message)
             left = renewal.renewal_due(self.identity.lifetime, jitter) - wall_clock()
-            if left <= 0 and session.welcomed_at:
+            if left <= 0:
                 try:
                     await self._use(await renewal.renew(stub, self.identity))
                     session.leave("the certificate was renewed")
@@ -261,7 +263,7 @@ class Link:
                 except GameNodeError as error:
                     logger.warning("the certificate could not be renewed: %s", error.message)
                     left = 60.0
-            await asyncio.sleep(min(RENEWAL_CHECK, max(left, 1.0)) if session.welcomed_at else 1.0)
+            await asyncio.sleep(min(RENEWAL_CHECK, max(left, 1.0)))
 
     async def _keep_certificate(self) -> None:
         """Before a session: a certificate that has ended opens no door but one."""
@@ -281,7 +283,10 @@ class Link:
         return "" if verdict.word == "accepted" else verdict.message or f"the server refuses this node: {verdict.word}"
 
     async def _use(self, identity: Identity) -> None:
-        await asyncio.to_thread(save_identity, self._agent_dir, identity)
+        try:
+            await asyncio.to_thread(save_identity, self._agent_dir, identity)
+        except OSError as error:  # the old one goes on to hold: the server waits for the new one to be used
+            raise GameNodeError(Code.STORAGE_FULL, f"the new certificate cannot be stored: {error}") from error
         self.identity = identity
         logger.info(
             "the node has a new certificate", extra={"days": f"{(identity.lifetime[1] - wall_clock()) / 86400:.1f}"}
@@ -290,6 +295,7 @@ class Link:
     async def _renew_outbox(self) -> None:
         self._outbox.outbox_id = await self._journal.renew_outbox()
         self._outbox.rewind(0)
+        self._reset_outbox = False
         logger.error("the outbox starts under a new id", extra={"outbox": self._outbox.outbox_id})
 
     def _take_config(self, config: Config) -> None:
