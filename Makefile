@@ -40,10 +40,10 @@ stop: $(STAMP) ## stop what `make run` started
 	@$(BIN)/gamenode --data-dir $(DATA) down
 
 test: $(STAMP) check ## check the code and run the test suite
-	$(BIN)/pytest -q -m "not full"
+	$(BIN)/pytest -q -m "not full" -n 2 --dist loadfile
 
 test-full: $(STAMP) check ## everything, with the long loops at real times
-	GAMENODE_FULL=1 GAMENODE_SEEDS=$${GAMENODE_SEEDS:-2000} $(BIN)/pytest -q
+	GAMENODE_FULL=1 GAMENODE_SEEDS=$${GAMENODE_SEEDS:-2000} $(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(STAMP) format types imports proto-check ## format, lint, types, import rules, proto drift
 
