@@ -105,6 +105,8 @@ class Journal:
     def submit(self, entry: Entry) -> Storing:
         """Hands an entry in at once; to await the result is to await `commit`."""
         dropped, self._dropped = self._dropped, []
+        if entry.bundle is not None:
+            self._digests.add(entry.bundle[0])
 
         def store(tx: _Transaction) -> None:
             tx.next_seq = journal_file.store(tx.connection, entry, tx.next_seq)
@@ -125,8 +127,6 @@ class Journal:
             raise StorageFull(error) from error
         if entry.records:
             self.on_records(entry.records)
-        if entry.bundle is not None:
-            self._digests.add(entry.bundle[0])
         if dropped:
             self.on_dropped(dropped)
 
@@ -140,7 +140,7 @@ class Journal:
         return len(self._dropped)
 
     def has_bundle(self, digest: str) -> bool:
-        """Whether the bundle of this digest is stored."""
+        """Whether the bundle of this digest is stored, or will be before anything that is handed in from now on."""
         return digest in self._digests
 
     async def bundle(self, digest: str) -> bytes | None:
@@ -150,7 +150,8 @@ class Journal:
             row = tx.connection.execute("SELECT body FROM bundles WHERE digest = ?", (digest,)).fetchone()
             return None if row is None else bytes(row[0])
 
-        return await self._writer.apply(read)
+        found: bytes | None = await self._apply(read)
+        return found
 
     async def records(self, after: int, *, limit: int, max_bytes: int) -> list[OutboxRecord]:
         """Records behind `after`, in order: at most `limit`, and no more than `max_bytes` beyond the first."""
@@ -166,7 +167,8 @@ class Journal:
                 found.append(OutboxRecord.FromString(body))
             return found
 
-        return await self._writer.apply(read)
+        records: list[OutboxRecord] = await self._apply(read)
+        return records
 
     async def tidy(self, *, acked: int, older_than: float, max_bytes: int, keep: frozenset[str]) -> Tidied:
         """Housekeeping: notes `acked`, and drops what has aged.
@@ -176,6 +178,8 @@ class Journal:
         `keep` needs them.
         """
         dropped, self._dropped = self._dropped, []
+        # What comes while this waits for its turn must not count on a bundle that it drops.
+        before, self._digests = self._digests, self._digests & keep
 
         def run(tx: _Transaction) -> tuple[Tidied, list[str]]:
             db = tx.connection
@@ -188,8 +192,14 @@ class Journal:
             return Tidied(tx.next_seq if first is None else int(first), forgotten), unused
 
         tidied: Tidied
-        tidied, unused = await self._apply(run)
-        self._digests.difference_update(unused)
+        unused: Sequence[str] = ()
+        try:
+            tidied, unused = await self._apply(run)
+        except StorageFull:
+            self._dropped[:0] = dropped
+            raise
+        finally:
+            self._digests |= before.difference(unused)
         self.on_dropped(dropped)
         return tidied
 

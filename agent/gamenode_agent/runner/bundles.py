@@ -38,10 +38,11 @@ class Bundles:
     def at_hand(self, digest: str, data: bytes) -> Bundle | None:
         """The bundle, without waiting: parsed before, or from the bytes that came along (empty: none did).
 
+        One that came without its bytes must be in the journal: a task without its bundle could not be taken up again.
         Raises GameNodeError(INTEGRITY_FAILED) for bytes that are not what the digest says.
         """
         known = self._parsed.get(digest)
-        if known is not None:
+        if known is not None and (data or self._journal.has_bundle(digest)):
             self._parsed.move_to_end(digest)
             return known
         return self._parse(digest, data) if data else None
