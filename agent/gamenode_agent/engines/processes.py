@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from gamenode_agent.supervisor.client import (
     AttemptKey,
     AttemptReport,
     Capabilities,
-    Phase,
     Recoverable,
     SpawnRequest,
     Supervisor,
@@ -98,12 +98,11 @@ class Processes:
         return await self._supervisor.attempts()
 
     async def spawn(self, request: SpawnRequest) -> AttemptReport:
-        """Starts an attempt, once. Raises GameNodeError(SUPERVISOR_LOST) where it may have started."""
-        report = await self._supervisor.spawn(request)
-        if report.phase is Phase.UNKNOWN:
-            # An earlier supervisor had begun it: what became of it is a question for recovery.
-            raise GameNodeError(Code.SUPERVISOR_LOST, "an earlier supervisor has begun this attempt")
-        return report
+        """Starts an attempt, once; one that is over already goes to `on_ended` too.
+
+        Raises GameNodeError(SUPERVISOR_LOST) where it may have started.
+        """
+        return await self._supervisor.spawn(request)
 
     async def stop(self, key: Attempt, *, force: bool, code: Code, reason: str) -> bool:
         """Begins to end an attempt; False if it does not run. Raises GameNodeError(SUPERVISOR_LOST)."""
@@ -119,8 +118,8 @@ class Processes:
             self._folders.give(_name(key))
         except FileNotFoundError:
             pass  # it was never started
-        except OSError as error:
-            logger.warning("the folder of an attempt cannot be removed: %s", error, extra={"folder": directory})
+        except OSError:  # its step has put folders there, of any size
+            self._group.create_task(asyncio.to_thread(_remove, directory))
         if not self._forgotten:
             self._telling = asyncio.get_running_loop().call_later(_FORGET_DELAY, self._tell_forgotten)
         self._forgotten.append(AttemptKey(*key))
@@ -152,6 +151,13 @@ class Processes:
         if forgotten:
             with contextlib.suppress(GameNodeError):  # a supervisor that is gone has forgotten by itself
                 await self._supervisor.forget(forgotten)
+
+
+def _remove(directory: str) -> None:
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        logger.warning("the folder of an attempt cannot be removed: %s", error, extra={"folder": directory})
 
 
 def _name(key: Attempt) -> str:

@@ -21,7 +21,7 @@ from gamenode_agent.runner.advance import Advance, Happened, advance
 from gamenode_agent.runner.outputs import read_outputs
 from gamenode_agent.runner.shell import Shell
 from gamenode_agent.runner.timers import Timers
-from gamenode_agent.supervisor.client import AttemptReport, Phase, SpawnRequest
+from gamenode_agent.supervisor.client import AttemptReport, SpawnRequest
 from gamenode_pipelines.effects import (
     FinishTask,
     Ignored,
@@ -327,7 +327,7 @@ class LiveTask:
         try:
             request = self._request(key)
             failpoint("runner.before_spawn")
-            report = await self._shell.processes.spawn(request)
+            await self._shell.processes.spawn(request)
             failpoint("runner.after_spawn")
         except GameNodeError as error:
             if error.code is Code.SUPERVISOR_LOST:
@@ -342,9 +342,7 @@ class LiveTask:
             logger.exception("a step could not be started", extra={"task": key.task_id, "step": key.step_id})
             self._failed_to_start(key, Error(Code.INTERNAL, f"the agent failed to start the step: {error}"))
         else:
-            self._begun.add(key)
-            if report.phase is Phase.ENDED:  # it could not be started, or was over before we asked again
-                self.attempt_ended(report)
+            self._begun.add(key)  # if it is over already, that is told like any other end
 
     def _failed_to_start(self, key: Attempt, error: Error) -> None:
         self.deliver(StepEnded(key.step_id, key.attempt, error=error, jitter=random.random()))
