@@ -267,17 +267,18 @@ class Attempt:
 
     def _signal_all(self, number: int) -> None:
         self._host.children.adopt()
-        try:
-            if self.status is None:
-                os.killpg(self.pid, number)
-            for process in self._tree():
-                if process.group != self.pid or self.status is not None:
-                    processes.signal_process(process, number)
-            if number != signal.SIGKILL and self.status is None:
-                os.killpg(self.pid, signal.SIGCONT)
-        except (ProcessLookupError, PermissionError):
-            # Ended just now; or it has become another user's, which only root could end. It is looked at again.
-            return
+        if self.status is None:
+            self._signal_group(number)
+        for process in self._tree():
+            if process.group != self.pid or self.status is not None:
+                processes.signal_process(process, number)
+        if number != signal.SIGKILL and self.status is None:
+            self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> None:
+        # Ended just now; or it has become another user's, which only root could end. It is looked at again.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
 
     def _kill(self) -> None:
         self._killed = True

@@ -111,13 +111,13 @@ def mark_of(pid: int) -> str:
 
 
 def signal_process(process: Process, number: int) -> bool:
-    """Signals exactly this process; False when it is gone."""
+    """Signals exactly this process; False when it is gone, or another user's by now."""
     pidfd = _open(process)
     if pidfd is None:
         return False
     try:
         signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(pidfd)
