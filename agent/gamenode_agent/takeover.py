@@ -53,12 +53,14 @@ class Takeover:
                 logger.warning("an attempt runs that the journal does not know", extra={"attempt": str(report.key)})
                 attempts[as_attempt(report.key)] = self._boot_id
         self._processes.sweep(attempts)  # before a first new one is made
-        await self._kill(await self._runner.restore(contents, reports, boot_id=self._boot_id))
-        live = self._runner.live_keys()
+        taken_up, kill = await self._runner.restore(contents, reports, boot_id=self._boot_id)
+        await self._kill(kill)
+        # Tasks have been moving since: what of them is over by now has told its log by itself.
+        under_way = set(self._runner.under_way())
         for row in contents.attempts:
-            if row.ended or (row.key.task_id, row.key.fence) in live:
+            if row.ended or row.key in under_way:
                 self._offer_log(row, reports.get(row.key))
-            else:
+            elif (row.key.task_id, row.key.fence) not in taken_up:
                 await self._drop_stray(row.key, reports)
 
     async def watch(self) -> NoReturn:

@@ -197,8 +197,12 @@ class Runner:
 
     async def restore(
         self, contents: Contents, reports: Mapping[Attempt, AttemptReport], *, boot_id: str
-    ) -> list[Attempt]:
-        """Takes up what the journal has, in the light of what the supervisor says. Returns attempts to be killed."""
+    ) -> tuple[frozenset[tuple[str, int]], list[Attempt]]:
+        """Takes up what the journal has, in the light of what the supervisor says.
+
+        Returns the assignments it took up, some of which may be over by then, and the attempts to be killed.
+        """
+        taken_up: set[tuple[str, int]] = set()
         boots = {row.key: row.boot_id for row in contents.attempts if not row.ended}
         kill: list[Attempt] = []
         for row in contents.tasks:
@@ -221,12 +225,13 @@ class Runner:
             live.running.update(key for key in boots if (key.task_id, key.fence) == live.key)
             happened, respawn, lost = self._judge(live, reports, lambda key: boots[key] == boot_id)
             kill += lost
+            taken_up.add(live.key)
             live.take_up(happened, respawn)
         self._fill_slots()
         early, self._early = self._early, None
         for report in early or ():
             self.attempt_ended(report)
-        return kill
+        return frozenset(taken_up), kill
 
     def _judge(
         self, live: LiveTask, reports: Mapping[Attempt, AttemptReport], same_boot: Callable[[Attempt], bool]

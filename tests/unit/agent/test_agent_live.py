@@ -175,6 +175,6 @@ async def test_an_end_that_is_told_while_tasks_are_taken_up_is_not_lost(
         return Bundle(live.plan, ())
 
     monkeypatch.setattr(Bundles, "stored", stored)
-    assert await world.runner.restore(contents, running, boot_id="boot") == []
+    assert (await world.runner.restore(contents, running, boot_id="boot"))[1] == []
     await until(lambda: not world.runner.live_keys(), seconds=2.0, every=0.005, what="the task's end")
     assert world.processes.spawned == []
