@@ -7,6 +7,7 @@ import pytest
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.errors import CODE_KEY, MAX_MESSAGE, STATUS_OF, from_rpc, message_of, trailers_of, translated
 from gamenode_proto.process.exits import ExitCode, exit_for
+from gamenode_proto.transport import channel_options
 
 
 def test_every_code_has_a_status_and_an_exit_code() -> None:
@@ -31,7 +32,7 @@ async def answer():  # type: ignore[no-untyped-def]
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Call": handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=channel_options(tls=False)) as channel:
 
         async def ask(error: BaseException) -> GameNodeError:
             raised[:] = [error]
