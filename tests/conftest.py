@@ -1,0 +1,17 @@
+"""What holds for every test: in CI a test that cannot run is a failure, because nobody would see that it did not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} cannot run here, and CI must run everything: {report.longrepr}"
+    return report
