@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.engines.processes import Processes
+from gamenode_agent.failures import leaves
 from gamenode_agent.host import HostMetrics, facts
 from gamenode_agent.housekeeping import Housekeeping
 from gamenode_agent.identity import Identity, load_identity
@@ -89,20 +90,13 @@ async def run(settings: AgentSettings, *, announce: Callable[[str], None]) -> En
 
 def _ending_of(group: BaseExceptionGroup[BaseException]) -> Ending:
     """Why everything ended: on purpose, or for an error that has a name; anything else is raised as it is."""
-    leaves = _leaves(group)
-    for leaf in leaves:
+    causes = leaves(group)
+    for leaf in causes:
         if isinstance(leaf, GameNodeError):
             raise leaf from None
-    if all(isinstance(leaf, _Ended) for leaf in leaves):
-        return next(leaf.ending for leaf in leaves if isinstance(leaf, _Ended))
+    if all(isinstance(leaf, _Ended) for leaf in causes):
+        return next(leaf.ending for leaf in causes if isinstance(leaf, _Ended))
     raise group
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
 
 
 class Agent:

@@ -18,6 +18,7 @@ import grpc.aio
 
 from gamenode_agent import renewal
 from gamenode_agent.config import AgentSettings
+from gamenode_agent.failures import leaves
 from gamenode_agent.identity import Identity, save_identity
 from gamenode_agent.journal import Journal, StorageFull
 from gamenode_agent.link.logs import LogShipper
@@ -239,7 +240,7 @@ class Link:
                         if keeper is not None:
                             keeper.cancel()
             except BaseExceptionGroup as ended:
-                raise _only(ended) from None
+                raise leaves(ended)[0] from None
             finally:
                 self._stub = None
                 self._logs.connected(None)
@@ -377,8 +378,3 @@ class Link:
     def _set_state(self, hooks: LinkHooks, state: LinkState) -> None:
         self.state = state
         hooks.on_state(state)
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    leaf = group.exceptions[0]
-    return _only(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf

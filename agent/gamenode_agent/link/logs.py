@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 import grpc.aio
 
+from gamenode_agent.failures import leaves
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.backoff import full_jitter
@@ -174,7 +175,8 @@ class LogShipper:
                         await call.done_writing()
                         receiver.cancel()
                 except BaseExceptionGroup as ended:
-                    raise _first(ended) from None
+                    causes = leaves(ended)
+                    raise next((cause for cause in causes if isinstance(cause, GameNodeError)), causes[0]) from None
                 finally:
                     call.cancel()
         finally:
@@ -330,11 +332,3 @@ class LogShipper:
         if log.queued:
             self._ready.remove(log)
             log.queued = False
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    for error in group.exceptions:
-        if isinstance(error, GameNodeError):
-            return error
-    leaf = group.exceptions[0]
-    return _first(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import grpc
 import grpc.aio
 
+from gamenode_agent.failures import leaves
 from gamenode_agent.outbox import Outbox
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.errors import from_rpc
@@ -345,16 +346,9 @@ class _Left(Exception):
 
 def _reraise(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     """One reason of several: what the server said comes before what our own tasks made of it."""
-    leaves = list(_leaves(group))
+    causes = leaves(group)
     for kind in (_Left, Drained, GameNodeError):
-        for leaf in leaves:
+        for leaf in causes:
             if isinstance(leaf, kind):
                 raise leaf
-    raise leaves[0]
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
+    raise causes[0]

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import gamenode_agent
 import gamenode_proto
+from gamenode_agent.supervisor.starting import INHERITED
 from gamenode_pipelines.errors import Code, GameNodeError
 
 #: The kernel takes 107 bytes for a socket's path.
 _LONGEST_PATH = 100
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
 #: The process leaves its parent first, before it has imported anything: nobody's child, nobody's zombie.
 _CODE = """
 import os, sys
@@ -79,7 +79,7 @@ def start(data_dir: Path, timeout: float) -> None:
                 stdout=writable,
                 stderr=log,
                 cwd="/",
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env={name: os.environ[name] for name in INHERITED if name in os.environ},
                 start_new_session=True,
             )
         os.close(writable)

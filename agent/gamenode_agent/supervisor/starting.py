@@ -26,8 +26,9 @@ _DEFAULTS = [
     signal.SIGCHLD,
 ]
 _FALLBACK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: What a step inherits of this process's own environment, where it is set. Nothing else: secrets stay out.
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
+#: What this process inherits of the agent's environment, and a step of it, where it is set. Nothing else: secrets
+#: stay out.
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
 
 
 class CannotStart(Exception):
@@ -86,7 +87,7 @@ def account(user: str) -> Account | None:
 
 def environment(given: dict[str, str], marks: dict[str, str], who: Account | None) -> dict[str, str]:
     """What a step's process gets: a minimal base, what was asked for, and the marks it is found by."""
-    base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
     base.setdefault("PATH", _FALLBACK_PATH)
     if who is not None:
         base.update({"HOME": who.home, "USER": who.name, "LOGNAME": who.name})
