@@ -120,18 +120,22 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-async def test_a_bad_pipeline_file_is_refused_with_its_places_in_every_way_in(
-    cluster: Cluster, tmp_path: Path, name: str
-) -> None:
-    text, wanted = BAD_FILES[name]
-    file = tmp_path / "bad.yaml"
-    file.write_text(text)
-    in_file = [f"{file}:{word}" if word[0].isdecimal() else word for word in wanted]
-    in_stdin = [f"<stdin>:{word}" if word[0].isdecimal() else word for word in wanted]
+async def test_a_bad_pipeline_file_is_refused_with_its_places_in_every_way_in(cluster: Cluster, tmp_path: Path) -> None:
+    files: dict[str, str] = {}
+    wanted: list[str] = []
+    for name, (text, places) in BAD_FILES.items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(text)
+        files[name] = str(file)
+        wanted += [f"{file}:{place}" if place[0].isdecimal() else place for place in places]
+    everything = [(["pipeline", word, *files.values()], 2, wanted) for word in ("lint", "apply")]
+    await check(cluster, everything, lines=15)
+    text, places = BAD_FILES["many"]
+    here = [f"{files['many']}:{place}" for place in places]
+    stdin = [f"<stdin>:{place}" for place in places]
+    await check(cluster, [(["pipeline", "run", "--all", files["many"]], 2, here)], lines=5)
     words = (["lint"], ["apply"], ["run", "--all"])
-    await check(cluster, [(["pipeline", *w, str(file)], 2, in_file) for w in words], lines=5)
-    await check(cluster, [(["pipeline", *w, "-"], 2, in_stdin) for w in words], lines=5, stdin=text)
+    await check(cluster, [(["pipeline", *w, "-"], 2, stdin) for w in words], lines=5, stdin=text)
 
 
 async def test_what_is_stored_is_untouched_when_one_of_several_files_is_bad(cluster: Cluster, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 from click import shell_completion
@@ -140,6 +141,7 @@ class RootGroup(Group):
         code = int(ExitCode.OK)
         if args is None:
             _end_like_ctrl_c(client)
+            _make_stdout_safe()
         try:
             if instruction := os.environ.get(COMPLETE):
                 code = shell_completion.shell_complete(self, {}, name, COMPLETE, instruction)
@@ -169,6 +171,18 @@ def _end_like_ctrl_c(client: Client) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` stays in force
             signal.signal(number, end)
+
+
+def _make_stdout_safe() -> None:
+    """Gives stdout a buffer where PYTHONUNBUFFERED took it away, and a place to go where it is closed.
+
+    Without a buffer, what a signal cuts off a write (Ctrl-Z and `fg` will do) is lost.
+    """
+    out: TextIO | None = sys.stdout
+    if out is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
+    elif isinstance(getattr(out, "buffer", None), io.RawIOBase):
+        sys.stdout = open(out.fileno(), "w", encoding=out.encoding, errors=out.errors, closefd=False)  # noqa: SIM115
 
 
 def interrupted(client: Client) -> int:

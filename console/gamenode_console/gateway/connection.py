@@ -13,7 +13,7 @@ from gamenode_console.gateway.state import StateCalls
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.login import LocalLogin
 from gamenode_proto.process.clock import Clock, SystemClock
-from gamenode_proto.transport import open_unix_channel
+from gamenode_proto.transport import open_unix_channel, quiet_core
 
 
 class Gateway:
@@ -41,6 +41,7 @@ async def open_gateway(
 
     Raises GameNodeError: DISCONNECTED (with what to do) where no server answers, also later from any call.
     """
+    quiet_core()  # stderr is the person's
     clock = SystemClock()
     login = LocalLogin(target.control_socket, clock=clock)
     try:
