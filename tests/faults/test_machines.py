@@ -285,10 +285,10 @@ steps:
     continue_on_error: true
     limits: {pids: 20}
     timeout: 20s
-    run: "i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i + 1)); done; wait"
+    run: "i=0; while [ $i -lt 200 ]; do sleep 1 & i=$((i + 1)); done; wait"
   - id: output
     continue_on_error: true
-    timeout: 3s
+    timeout: 1500ms
     stop: {signal: KILL}
     run: exec cat /dev/zero
   - {id: after, run: echo fine}
