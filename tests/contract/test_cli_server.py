@@ -671,4 +671,4 @@ async def test_tables_are_coloured_on_a_terminal_and_fit_it(fake: FakeControl) -
     import re
 
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", out).decode()
-    assert all(len(line) <= 60 for line in plain.split("\r\n"))
+    assert all(len(line) <= 60 for line in plain.split("\r\n")), plain

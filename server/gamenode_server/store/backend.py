@@ -6,6 +6,8 @@ Owns the one read-write connection and the writer's memory. Everything here runs
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: How often a full disk is looked at while there is other work.
 PROBE_SECONDS = 1.0
+#: A disk that was full has space again when it has this much: a small row may fit where the next one does not.
+ROOM_BYTES = 128 << 10
 
 
 class Backend:
@@ -38,6 +42,7 @@ class Backend:
         #: Called on the writer's thread with each change of `health`.
         self.on_health: Callable[[Health], None] = _ignore
         self._in_memory = path == engine.MEMORY
+        self._path = path
         if not self._in_memory:
             engine.check_header(Path(path))
         self._engine = engine.sqlite_writer(path)
@@ -102,7 +107,7 @@ class Backend:
         failpoint("store.committed")
         self._sequences = tx.sequences
         self._checkpointed = False
-        self._set_health(Health.OK)
+        self._recovered()
         commit = tx.committed()
         for run_id in commit.forgotten_runs:
             self.memory.cache.forget_run(run_id)
@@ -146,11 +151,11 @@ class Backend:
 
     def _look_for_space(self) -> None:
         """Where operations that write nothing come too often for `idle`, and nobody dares to write."""
-        if self.health is Health.STORAGE_FULL and self._now - self._probed >= PROBE_SECONDS:
+        if self.health is Health.STORAGE_FULL and time.monotonic() - self._probed >= PROBE_SECONDS:
             self._probe()
 
     def _probe(self) -> None:
-        self._probed = self.clock.now()
+        self._probed = time.monotonic()
         try:
             self._connection.exec_driver_sql(self._statements.put_meta, [self._sequences.row()])
             self._connection.commit()
@@ -158,7 +163,17 @@ class Backend:
             logger.debug("the disk is still full: %s", error)
             self._abandon()
         else:
-            self._set_health(Health.OK)
+            self._recovered()
+
+    def _recovered(self) -> None:
+        """A commit worked: the store is well, unless its disk was full and has hardly more space than that took."""
+        if self.health is Health.OK:
+            return
+        if not self._in_memory:
+            disk = os.statvfs(self._path)
+            if disk.f_bavail * disk.f_frsize < ROOM_BYTES:
+                return
+        self._set_health(Health.OK)
 
     def _translated(self, error: Exception) -> Exception:
         health = engine.ailment(error)
