@@ -26,7 +26,7 @@ steps:
 """
 
 
-async def log_rate(cluster: Cluster, *, megabytes: int = 48) -> dict[str, float]:
+async def log_rate(cluster: Cluster, *, megabytes: int = 30) -> dict[str, float]:
     """MB/s from a step's first byte to the last one on the server's disk, hash checked; and the machine's own rate.
 
     The reference writes the same bytes to a file in the same pieces and syncs it once a second.

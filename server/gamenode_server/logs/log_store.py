@@ -92,7 +92,7 @@ class LogStore:
                 await self._room.wait()
         size = len(data)
         self._pending += size
-        future = self._put(ref, lambda logs: logs.append(ref, offset, data, records), urgent=False)
+        future = self._put(ref, lambda logs: logs.append(ref, offset, data, records), urgent=False, size=size)
         future.add_done_callback(lambda done: self._done(done, size))
         return future
 
@@ -178,12 +178,12 @@ class LogStore:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _put(
-        self, ref: LogRef | None, work: Callable[[OpenLogs], tuple[R, LogStatus | None]], *, urgent: bool
+        self, ref: LogRef | None, work: Callable[[OpenLogs], tuple[R, LogStatus | None]], *, urgent: bool, size: int = 0
     ) -> asyncio.Future[R]:
         if self._closed:
             raise GameNodeError(Code.STATE_CONFLICT, "the log store is closed")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._thread.put(Job(ref, work, future, urgent))
+        self._thread.put(Job(ref, work, future, urgent, size))
         return future
 
     def _delivered(self, news: Sequence[LogStatus], outcomes: Sequence[Outcome]) -> None:

@@ -1,7 +1,8 @@
 """The thread that writes logs: whatever waits is written at once, made durable together, and acknowledged after that.
 
 Syncs come at most every `sync_interval`: a log that grows all the time would otherwise cost one a piece. One comes at
-once where there was none for that long, and for a log that ends; together they take at most a fifth of the time.
+once where there was none for that long, for a log that ends, and when `SYNC_BYTES` wait for it: a sender has only so
+much under way, and stands still until it is acknowledged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from gamenode_server.logs.refs import LogRef, LogStatus
 
 logger = logging.getLogger(__name__)
 
+#: Between two syncs by time, this many times what the last one took is left for writing.
 _BUSY_SHARE = 4.0
+#: A quarter of what one sender has under way at most.
+SYNC_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -34,6 +38,8 @@ class Job:
     future: asyncio.Future[Any]
     #: Its log is synced at once.
     urgent: bool
+    #: Bytes it writes.
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class LogThread:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unsynced: list[tuple[Job, Any]] = []
+        self._unsynced_bytes = 0
         self._next_sync = 0.0
         self._thread = threading.Thread(target=self._main, name="log-writer", daemon=True)
         self._thread.start()
@@ -115,10 +122,11 @@ class LogThread:
             outcomes.append(Outcome(job.future, result, None))
         else:
             self._unsynced.append((job, result))
+            self._unsynced_bytes += job.size
 
     def _sync(self, urgent: set[LogRef | None], *, closing: bool) -> None:
         now = time.monotonic()
-        due = closing or now >= self._next_sync
+        due = closing or now >= self._next_sync or self._unsynced_bytes >= SYNC_BYTES
         if not self._unsynced or not (due or urgent):
             return
         failed: dict[LogRef | None, Exception] = {}
@@ -134,6 +142,7 @@ class LogThread:
         if due:
             after = time.monotonic()
             self._next_sync = after + max(self._sync_interval, _BUSY_SHARE * (after - now))
+            self._unsynced_bytes = 0
         waiting: list[tuple[Job, Any]] = []
         outcomes: list[Outcome] = []
         for job, result in self._unsynced:
