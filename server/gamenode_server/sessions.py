@@ -61,7 +61,7 @@ class Session:
         return any(sent <= before for sent in self.owed.values())
 
     def has_bundle(self, digest: str) -> bool:
-        """Whether the agent has accepted a task with this bundle in this session."""
+        """Whether the agent has accepted a task with this bundle in its session."""
         return digest in self._bundles
 
     def bundle_sent(self, task_id: str, digest: str) -> None:

@@ -84,7 +84,7 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Drained(Exception):
-    """The server wants this session closed, and the agent back after so many seconds."""
+    """The server wants the session closed, and the agent back after so many seconds."""
 
     retry_after: float
     reason: str

@@ -578,7 +578,7 @@ Global___Forget: _TypeAlias = Forget  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
-    """Close this session and come back, elsewhere or later."""
+    """Close the session and come back, elsewhere or later."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
