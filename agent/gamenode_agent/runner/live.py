@@ -186,9 +186,10 @@ class LiveTask:
 
     def _drive(self) -> None:
         if not self._busy and not self._given_up:
+            batch = self._begin()  # before it counts as busy: a fault in it must not keep the task so for ever
             self._busy = True
             self._idle.clear()
-            self._shell.group.create_task(self._run(self._begin()))
+            self._shell.group.create_task(self._run(batch))
 
     def _begin(self) -> _Batch:
         """Folds what has come in and hands it to the journal, which stores it while the loop goes on."""
