@@ -605,7 +605,11 @@ async def on_a_terminal(fake: FakeControl, *words: str, size: tuple[int, int] = 
 
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-    base = {key: value for key, value in os.environ.items() if not key.startswith(("GAMENODE_", "NO_COLOR"))}
+    base = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("GAMENODE_", "NO_COLOR", "COLUMNS", "LINES"))
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gamenode_console", "--data-dir", str(fake.data_dir), *words,
         env={**base, "HOME": str(fake.data_dir), "TERM": "xterm-256color"},

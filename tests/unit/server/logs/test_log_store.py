@@ -241,18 +241,20 @@ async def test_more_logs_than_may_be_open(tmp_path: Path) -> None:
             await asyncio.gather(*(_append(logs, ref, round_ * 4, b"abc\n") for ref in refs))
 
         def few() -> bool:  # those above the limit are closed once they are synced
-            return len([fd for fd in os.listdir("/proc/self/fd") if _is_log(fd)]) <= 6
+            return len(_open_below(tmp_path)) <= 6
 
         await until(few, seconds=5.0, what="the surplus logs to be closed")
         for ref in refs:
             assert (await logs.finish(ref, _summary(b"abc\n" * 3))).status.complete
-        assert not [fd for fd in os.listdir("/proc/self/fd") if _is_log(fd)]
+        assert not _open_below(tmp_path)
 
 
-def _is_log(fd: str) -> bool:
-    with suppress(FileNotFoundError):
-        return ".log" in os.readlink(f"/proc/self/fd/{fd}")
-    return False
+def _open_below(folder: Path) -> list[str]:
+    paths = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            paths.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return [path for path in paths if path.startswith(f"{folder}/")]
 
 
 async def test_a_closed_store_says_so(tmp_path: Path) -> None:
