@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 Scalar = str | int | float | bool
+#: A value of a step's `with`: a scalar, a list or a mapping of them.
+Setting = Scalar | tuple["Setting", ...] | Mapping[str, "Setting"]
 
 
 class OnLost(StrEnum):
@@ -102,6 +104,8 @@ class StepPlan:
     stop: StopPolicy = StopPolicy()
     idempotent: bool = False
     continue_on_error: bool = False
+    #: What the kind's fields were given (`kinds`); texts are templates. Empty for `run`.
+    with_: Mapping[str, Setting] = field(default_factory=dict)
 
 
 #: A pipeline that names no timeout gets this one; seconds.

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.plan import Limits, OnLost, Plan, RetryOn, RetryPolicy, Script, StepPlan, StopPolicy
-from gamenode_proto.codec.values import scalars_from_proto, scalars_to_proto
+from gamenode_proto.codec.values import scalars_from_proto, scalars_to_proto, settings_from_proto, settings_to_proto
 from gamenode_proto.v1 import plan_pb2
 
 _ON_LOST: Final = {policy: plan_pb2.OnLost.Value(f"ON_LOST_{policy.name}") for policy in OnLost}
@@ -89,7 +89,7 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
 def step_plan_to_proto(step: StepPlan) -> plan_pb2.StepPlan:
     """A step of a plan as a message."""
     limits, retry, stop = step.limits, step.retry, step.stop
-    return plan_pb2.StepPlan(
+    message = plan_pb2.StepPlan(
         id=step.id,
         kind=step.kind,
         needs=step.needs,
@@ -116,6 +116,9 @@ def step_plan_to_proto(step: StepPlan) -> plan_pb2.StepPlan:
         idempotent=step.idempotent,
         continue_on_error=step.continue_on_error,
     )
+    if step.with_:
+        getattr(message, "with").CopyFrom(settings_to_proto(step.with_))  # a word of Python, too
+    return message
 
 
 def step_plan_from_proto(message: plan_pb2.StepPlan) -> StepPlan:
@@ -148,6 +151,7 @@ def step_plan_from_proto(message: plan_pb2.StepPlan) -> StepPlan:
         stop=StopPolicy(signal=stop.signal, grace=stop.grace),
         idempotent=message.idempotent,
         continue_on_error=message.continue_on_error,
+        with_=settings_from_proto(getattr(message, "with")),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gamenode_pipelines.errors import Code, GameNodeError
-from gamenode_pipelines.plan import Scalar
-from gamenode_proto.v1 import common_pb2
+from gamenode_pipelines.plan import Scalar, Setting
+from gamenode_proto.v1 import common_pb2, plan_pb2
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -47,3 +47,37 @@ def scalars_to_proto(values: Mapping[str, Scalar]) -> dict[str, common_pb2.Value
 def scalars_from_proto(messages: Mapping[str, common_pb2.Value]) -> dict[str, Scalar]:
     """The named scalars in messages."""
     return {name: scalar_from_proto(message) for name, message in messages.items()}
+
+
+def setting_to_proto(value: Setting) -> plan_pb2.Setting:
+    """A value of a step's `with` as a message."""
+    if isinstance(value, Mapping):
+        return plan_pb2.Setting(map=settings_to_proto(value))
+    if isinstance(value, tuple | list):
+        return plan_pb2.Setting(list=plan_pb2.SettingList(items=map(setting_to_proto, value)))
+    return plan_pb2.Setting(value=scalar_to_proto(value))
+
+
+def settings_to_proto(values: Mapping[str, Setting]) -> plan_pb2.SettingMap:
+    """A mapping of such values as a message, in its order."""
+    return plan_pb2.SettingMap(
+        entries=[plan_pb2.SettingEntry(key=key, value=setting_to_proto(value)) for key, value in values.items()]
+    )
+
+
+def setting_from_proto(message: plan_pb2.Setting) -> Setting:
+    """The value in a message; PROTOCOL_ERROR where it is of no kind. Depth is bounded by protobuf itself."""
+    match message.WhichOneof("kind"):
+        case "value":
+            return scalar_from_proto(message.value)
+        case "list":
+            return tuple(map(setting_from_proto, message.list.items))
+        case "map":
+            return settings_from_proto(message.map)
+        case None:
+            raise GameNodeError(Code.PROTOCOL_ERROR, "a setting of no kind this version knows")
+
+
+def settings_from_proto(message: plan_pb2.SettingMap) -> dict[str, Setting]:
+    """The mapping in a message."""
+    return {entry.key: setting_from_proto(entry.value) for entry in message.entries}

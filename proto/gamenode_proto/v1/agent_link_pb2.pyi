@@ -11,6 +11,7 @@ from gamenode_proto.v1 import work_pb2 as _work_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -73,6 +74,8 @@ class ServerFrame(_message.Message):
     RESTART_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    CONTAINER_COMMAND_FIELD_NUMBER: _builtins.int
+    CONTAINER_LOGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -91,6 +94,10 @@ class ServerFrame(_message.Message):
     def reset(self) -> Global___Reset: ...
     @_builtins.property
     def config(self) -> Global___Config: ...
+    @_builtins.property
+    def container_command(self) -> Global___ContainerCommand: ...
+    @_builtins.property
+    def container_logs(self) -> Global___ContainerLogsWanted: ...
     def __init__(
         self,
         *,
@@ -103,12 +110,14 @@ class ServerFrame(_message.Message):
         restart: Global___Restart | None = ...,
         reset: Global___Reset | None = ...,
         config: Global___Config | None = ...,
+        container_command: Global___ContainerCommand | None = ...,
+        container_logs: Global___ContainerLogsWanted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "assign", "cancel", "ack", "forget", "drain", "restart", "reset", "config"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "assign", "cancel", "ack", "forget", "drain", "restart", "reset", "config", "container_command", "container_logs"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -157,6 +166,7 @@ class Hello(_message.Message):
     INVENTORY_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    CONTAINERS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     boot_id: _builtins.str
     """Changes with every boot of the host."""
@@ -175,6 +185,8 @@ class Hello(_message.Message):
     def inventory(self) -> _containers.RepeatedCompositeFieldContainer[Global___InventoryTask]: ...
     @_builtins.property
     def facts(self) -> _nodes_pb2.HostFacts: ...
+    @_builtins.property
+    def containers(self) -> _nodes_pb2.ContainerReport: ...
     def __init__(
         self,
         *,
@@ -190,10 +202,11 @@ class Hello(_message.Message):
         inventory: _abc.Iterable[Global___InventoryTask] | None = ...,
         facts: _nodes_pb2.HostFacts | None = ...,
         now: _builtins.float = ...,
+        containers: _nodes_pb2.ContainerReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["containers", b"containers", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_run_id", b"agent_run_id", "boot_id", b"boot_id", "facts", b"facts", "inventory", b"inventory", "max_epoch", b"max_epoch", "node_id", b"node_id", "now", b"now", "outbox_first", b"outbox_first", "outbox_id", b"outbox_id", "outbox_last", b"outbox_last", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_run_id", b"agent_run_id", "boot_id", b"boot_id", "containers", b"containers", "facts", b"facts", "inventory", b"inventory", "max_epoch", b"max_epoch", "node_id", b"node_id", "now", b"now", "outbox_first", b"outbox_first", "outbox_id", b"outbox_id", "outbox_last", b"outbox_last", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,12 +416,20 @@ class Heartbeat(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     TASKS_RUNNING_FIELD_NUMBER: _builtins.int
     OUTBOX_DEPTH_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    CONTAINERS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     now: _builtins.float
     tasks_running: _builtins.int
     outbox_depth: _builtins.int
     @_builtins.property
     def metrics(self) -> _nodes_pb2.Metrics: ...
+    @_builtins.property
+    def facts(self) -> _nodes_pb2.HostFacts:
+        """Set where they have changed since they were last told in this session."""
+
+    @_builtins.property
+    def containers(self) -> _nodes_pb2.ContainerReport: ...
     def __init__(
         self,
         *,
@@ -417,10 +438,12 @@ class Heartbeat(_message.Message):
         metrics: _nodes_pb2.Metrics | None = ...,
         tasks_running: _builtins.int = ...,
         outbox_depth: _builtins.int = ...,
+        facts: _nodes_pb2.HostFacts | None = ...,
+        containers: _nodes_pb2.ContainerReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["containers", b"containers", "facts", b"facts", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics", "now", b"now", "outbox_depth", b"outbox_depth", "seq", b"seq", "tasks_running", b"tasks_running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["containers", b"containers", "facts", b"facts", "metrics", b"metrics", "now", b"now", "outbox_depth", b"outbox_depth", "seq", b"seq", "tasks_running", b"tasks_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -641,6 +664,150 @@ class Reset(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reset: _TypeAlias = Reset  # noqa: Y015
+
+@_typing.final
+class ContainerCommand(_message.Message):
+    """Do this with a container, and say how it went by a CommandResult. Only for one of this cluster's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ContainerCommand._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: ContainerCommand._Action.ValueType  # 0
+        ACTION_STOP: ContainerCommand._Action.ValueType  # 1
+        """Its restart policy does not start it again."""
+        ACTION_RESTART: ContainerCommand._Action.ValueType  # 2
+        ACTION_REMOVE: ContainerCommand._Action.ValueType  # 3
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper): ...
+    ACTION_UNSPECIFIED: ContainerCommand.Action.ValueType  # 0
+    ACTION_STOP: ContainerCommand.Action.ValueType  # 1
+    """Its restart policy does not start it again."""
+    ACTION_RESTART: ContainerCommand.Action.ValueType  # 2
+    ACTION_REMOVE: ContainerCommand.Action.ValueType  # 3
+
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    GRACE_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    action: Global___ContainerCommand.Action.ValueType
+    container: _builtins.str
+    """A name or id of the engine's."""
+    grace: _builtins.float
+    """Seconds between the stop signal and SIGKILL; negative: the container's own."""
+    force: _builtins.bool
+    """Remove it even while it runs."""
+    def __init__(
+        self,
+        *,
+        command_id: _builtins.str = ...,
+        action: Global___ContainerCommand.Action.ValueType = ...,
+        container: _builtins.str = ...,
+        grace: _builtins.float = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "command_id", b"command_id", "container", b"container", "force", b"force", "grace", b"grace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerCommand: _TypeAlias = ContainerCommand  # noqa: Y015
+
+@_typing.final
+class ContainerLogsWanted(_message.Message):
+    """Answer by an `Answer` call with this container's log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    container: _builtins.str
+    follow: _builtins.bool
+    since: _builtins.float
+    """Only what was written after this time."""
+    tail: _builtins.int
+    """Only this many last lines; -1 means all."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        container: _builtins.str = ...,
+        follow: _builtins.bool = ...,
+        since: _builtins.float = ...,
+        tail: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "follow", b"follow", "request_id", b"request_id", "since", b"since", "tail", b"tail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerLogsWanted: _TypeAlias = ContainerLogsWanted  # noqa: Y015
+
+@_typing.final
+class AnswerPiece(_message.Message):
+    """A part of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """In the first piece of the call alone."""
+    data: _builtins.bytes
+    """One line, or a part of one too long, as it was written."""
+    time: _builtins.float
+    stream: _builtins.int
+    """1 stdout, 2 stderr."""
+    @_builtins.property
+    def error(self) -> _common_pb2.Error:
+        """Why there is no more, where it is not simply the end. In the last piece."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        time: _builtins.float = ...,
+        stream: _builtins.int = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "request_id", b"request_id", "stream", b"stream", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerPiece: _TypeAlias = AnswerPiece  # noqa: Y015
+
+@_typing.final
+class AnswerEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerEnd: _TypeAlias = AnswerEnd  # noqa: Y015
 
 @_typing.final
 class LogUpload(_message.Message):

@@ -55,6 +55,11 @@ class AgentLinkStub:
                 request_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsResponse.FromString,
                 _registered_method=True)
+        self.Answer = channel.stream_unary(
+                '/gamenode.v1.AgentLink/Answer',
+                request_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.FromString,
+                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/gamenode.v1.AgentLink/RenewCertificate',
                 request_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.RenewCertificateRequest.SerializeToString,
@@ -96,6 +101,14 @@ class AgentLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Answer(self, request_iterator, context):
+        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request; the server's
+        end of the call ends the work behind it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewCertificate(self, request, context):
         """A new certificate for a new key, before the present one ends.
         """
@@ -125,6 +138,11 @@ def add_AgentLinkServicer_to_server(servicer, server):
                     servicer.FetchSecrets,
                     request_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsResponse.SerializeToString,
+            ),
+            'Answer': grpc.stream_unary_rpc_method_handler(
+                    servicer.Answer,
+                    request_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -241,6 +259,33 @@ class AgentLink:
             '/gamenode.v1.AgentLink/FetchSecrets',
             gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_agent__link__pb2.FetchSecretsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Answer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/gamenode.v1.AgentLink/Answer',
+            gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.SerializeToString,
+            gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class AgentLinkStub:
     """The bytes of a bundle, in order."""
     FetchSecrets: _grpc.UnaryUnaryMultiCallable[_agent_link_pb2.FetchSecretsRequest, _agent_link_pb2.FetchSecretsResponse]
     """The secrets one running step needs."""
+    Answer: _grpc.StreamUnaryMultiCallable[_agent_link_pb2.AnswerPiece, _agent_link_pb2.AnswerEnd]
+    """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request; the server's
+    end of the call ends the work behind it.
+    """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_agent_link_pb2.RenewCertificateRequest, _agent_link_pb2.RenewCertificateResponse]
     """A new certificate for a new key, before the present one ends."""
 
@@ -65,6 +69,10 @@ class AgentLinkAsyncStub(AgentLinkStub):
     """The bytes of a bundle, in order."""
     FetchSecrets: _aio.UnaryUnaryMultiCallable[_agent_link_pb2.FetchSecretsRequest, _agent_link_pb2.FetchSecretsResponse]  # type: ignore[assignment]
     """The secrets one running step needs."""
+    Answer: _aio.StreamUnaryMultiCallable[_agent_link_pb2.AnswerPiece, _agent_link_pb2.AnswerEnd]  # type: ignore[assignment]
+    """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request; the server's
+    end of the call ends the work behind it.
+    """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_agent_link_pb2.RenewCertificateRequest, _agent_link_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for a new key, before the present one ends."""
 
@@ -106,6 +114,16 @@ class AgentLinkServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_link_pb2.FetchSecretsResponse, _abc.Awaitable[_agent_link_pb2.FetchSecretsResponse]]:
         """The secrets one running step needs."""
+
+    @_abc_1.abstractmethod
+    def Answer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_agent_link_pb2.AnswerPiece],
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_link_pb2.AnswerEnd, _abc.Awaitable[_agent_link_pb2.AnswerEnd]]:
+        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request; the server's
+        end of the call ends the work behind it.
+        """
 
     @_abc_1.abstractmethod
     def RenewCertificate(

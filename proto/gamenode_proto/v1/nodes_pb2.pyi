@@ -146,6 +146,7 @@ class HostFacts(_message.Message):
     ADDRESSES_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     os: _builtins.str
     kernel: _builtins.str
@@ -161,6 +162,10 @@ class HostFacts(_message.Message):
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What this agent can do beyond the base, e.g. `cgroup`, `docker`."""
 
+    @_builtins.property
+    def engine(self) -> Global___EngineFacts:
+        """The container engine, where the agent was told of one or found one."""
+
     def __init__(
         self,
         *,
@@ -173,14 +178,228 @@ class HostFacts(_message.Message):
         addresses: _abc.Iterable[_builtins.str] | None = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
         slots: _builtins.int = ...,
+        engine: Global___EngineFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "agent_version", b"agent_version", "architecture", b"architecture", "capabilities", b"capabilities", "hostname", b"hostname", "kernel", b"kernel", "os", b"os", "resources", b"resources", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "agent_version", b"agent_version", "architecture", b"architecture", "capabilities", b"capabilities", "engine", b"engine", "hostname", b"hostname", "kernel", b"kernel", "os", b"os", "resources", b"resources", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostFacts: _TypeAlias = HostFacts  # noqa: Y015
+
+@_typing.final
+class EngineFacts(_message.Message):
+    """The container engine of a host, as the agent finds it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    API_VERSION_FIELD_NUMBER: _builtins.int
+    STORAGE_DRIVER_FIELD_NUMBER: _builtins.int
+    CGROUP_VERSION_FIELD_NUMBER: _builtins.int
+    ROOT_DIR_FIELD_NUMBER: _builtins.int
+    LIVE_RESTORE_FIELD_NUMBER: _builtins.int
+    ROOTLESS_FIELD_NUMBER: _builtins.int
+    RUNTIMES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`docker`."""
+    address: _builtins.str
+    """Where it is asked, e.g. `unix:///var/run/docker.sock`."""
+    available: _builtins.bool
+    """Whether it answers. If not, `problem` says why and what to do."""
+    problem: _builtins.str
+    version: _builtins.str
+    api_version: _builtins.str
+    storage_driver: _builtins.str
+    cgroup_version: _builtins.str
+    root_dir: _builtins.str
+    live_restore: _builtins.bool
+    rootless: _builtins.bool
+    @_builtins.property
+    def runtimes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runtimes it can use, e.g. `runc`, `nvidia`."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        available: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+        version: _builtins.str = ...,
+        api_version: _builtins.str = ...,
+        storage_driver: _builtins.str = ...,
+        cgroup_version: _builtins.str = ...,
+        root_dir: _builtins.str = ...,
+        live_restore: _builtins.bool = ...,
+        rootless: _builtins.bool = ...,
+        runtimes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api_version", b"api_version", "available", b"available", "cgroup_version", b"cgroup_version", "live_restore", b"live_restore", "name", b"name", "problem", b"problem", "root_dir", b"root_dir", "rootless", b"rootless", "runtimes", b"runtimes", "storage_driver", b"storage_driver", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineFacts: _TypeAlias = EngineFacts  # noqa: Y015
+
+@_typing.final
+class Container(_message.Message):
+    """A container on a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    OOM_KILLED_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    MADE_BY_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The engine's id, whole."""
+    name: _builtins.str
+    image: _builtins.str
+    state: _builtins.str
+    """`created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`."""
+    exit_code: _builtins.int
+    oom_killed: _builtins.bool
+    health: _builtins.str
+    """`starting`, `healthy`, `unhealthy`; empty without a health check."""
+    created_at: _builtins.float
+    started_at: _builtins.float
+    finished_at: _builtins.float
+    own: _builtins.bool
+    """Made by this cluster: may be stopped and removed. Every other one is only shown."""
+    run_id: _builtins.str
+    restarts: _builtins.int
+    """Times the agent has started it again."""
+    @_builtins.property
+    def made_by(self) -> _common_pb2.AttemptRef:
+        """Of an own one, what made it."""
+
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`27960:27960/udp`, as it was published."""
+
+    @_builtins.property
+    def usage(self) -> Global___ContainerUsage: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        image: _builtins.str = ...,
+        state: _builtins.str = ...,
+        exit_code: _builtins.int | None = ...,
+        oom_killed: _builtins.bool = ...,
+        health: _builtins.str = ...,
+        created_at: _builtins.float = ...,
+        started_at: _builtins.float = ...,
+        finished_at: _builtins.float = ...,
+        own: _builtins.bool = ...,
+        made_by: _common_pb2.AttemptRef | None = ...,
+        run_id: _builtins.str = ...,
+        ports: _abc.Iterable[_builtins.str] | None = ...,
+        restarts: _builtins.int = ...,
+        usage: Global___ContainerUsage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "made_by", b"made_by", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "created_at", b"created_at", "exit_code", b"exit_code", "finished_at", b"finished_at", "health", b"health", "id", b"id", "image", b"image", "made_by", b"made_by", "name", b"name", "oom_killed", b"oom_killed", "own", b"own", "ports", b"ports", "restarts", b"restarts", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+Global___Container: _TypeAlias = Container  # noqa: Y015
+
+@_typing.final
+class ContainerUsage(_message.Message):
+    """What a running container uses at `sampled_at`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SAMPLED_AT_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_FIELD_NUMBER: _builtins.int
+    PIDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    sampled_at: _builtins.float
+    cpu_percent: _builtins.float
+    """Percent of one core."""
+    memory_used: _builtins.int
+    memory_limit: _builtins.int
+    """0: none."""
+    pids: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sampled_at: _builtins.float = ...,
+        cpu_percent: _builtins.float = ...,
+        memory_used: _builtins.int = ...,
+        memory_limit: _builtins.int = ...,
+        pids: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_percent", b"cpu_percent", "id", b"id", "memory_limit", b"memory_limit", "memory_used", b"memory_used", "pids", b"pids", "sampled_at", b"sampled_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerUsage: _TypeAlias = ContainerUsage  # noqa: Y015
+
+@_typing.final
+class ContainerReport(_message.Message):
+    """The containers of a host. With `complete` all there are; else those that changed, and the ids of those that went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    CONTAINERS_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    @_builtins.property
+    def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Container]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerUsage]:
+        """New figures of containers that did not change otherwise."""
+
+    def __init__(
+        self,
+        *,
+        complete: _builtins.bool = ...,
+        containers: _abc.Iterable[Global___Container] | None = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+        usage: _abc.Iterable[Global___ContainerUsage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "containers", b"containers", "removed", b"removed", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerReport: _TypeAlias = ContainerReport  # noqa: Y015
 
 @_typing.final
 class Node(_message.Message):

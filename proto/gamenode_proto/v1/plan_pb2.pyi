@@ -198,6 +198,103 @@ class Script(_message.Message):
 Global___Script: _TypeAlias = Script  # noqa: Y015
 
 @_typing.final
+class Setting(_message.Message):
+    """One value of a step's `with`: a scalar, a list or a mapping, nested as the kind's fields say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def value(self) -> _common_pb2.Value: ...
+    @_builtins.property
+    def list(self) -> Global___SettingList: ...
+    @_builtins.property
+    def map(self) -> Global___SettingMap: ...
+    def __init__(
+        self,
+        *,
+        value: _common_pb2.Value | None = ...,
+        list: Global___SettingList | None = ...,
+        map: Global___SettingMap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "list", b"list", "map", b"map", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "list", b"list", "map", b"map", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "list", "map"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Setting: _TypeAlias = Setting  # noqa: Y015
+
+@_typing.final
+class SettingList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Setting]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___Setting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingList: _TypeAlias = SettingList  # noqa: Y015
+
+@_typing.final
+class SettingMap(_message.Message):
+    """In the order of the file, so that the same file gives the same bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingEntry]: ...
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___SettingEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingMap: _TypeAlias = SettingMap  # noqa: Y015
+
+@_typing.final
+class SettingEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    @_builtins.property
+    def value(self) -> Global___Setting: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: Global___Setting | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingEntry: _TypeAlias = SettingEntry  # noqa: Y015
+
+@_typing.final
 class StepPlan(_message.Message):
     """One step as the agent executes it. Texts may hold `${{ }}` expressions, rendered when the step starts."""
 
@@ -237,6 +334,7 @@ class StepPlan(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     IDEMPOTENT_FIELD_NUMBER: _builtins.int
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
+    WITH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     kind: _builtins.str
     """`run`, `container.run`, …"""
@@ -278,9 +376,9 @@ class StepPlan(_message.Message):
         idempotent: _builtins.bool = ...,
         continue_on_error: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retry", b"retry", "script", b"script", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retry", b"retry", "script", b"script", "stop", b"stop", "with", b"with"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "continue_on_error", b"continue_on_error", "env", b"env", "id", b"id", "idempotent", b"idempotent", "kind", b"kind", "limits", b"limits", "needs", b"needs", "retry", b"retry", "script", b"script", "stop", b"stop", "timeout", b"timeout", "user", b"user", "workdir", b"workdir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "continue_on_error", b"continue_on_error", "env", b"env", "id", b"id", "idempotent", b"idempotent", "kind", b"kind", "limits", b"limits", "needs", b"needs", "retry", b"retry", "script", b"script", "stop", b"stop", "timeout", b"timeout", "user", b"user", "with", b"with", "workdir", b"workdir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

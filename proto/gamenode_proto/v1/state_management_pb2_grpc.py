@@ -91,6 +91,26 @@ class StateManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogResponse.FromString,
                 _registered_method=True)
+        self.ListContainers = channel.unary_unary(
+                '/gamenode.v1.StateManagement/ListContainers',
+                request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersResponse.FromString,
+                _registered_method=True)
+        self.TailContainerLogs = channel.unary_stream(
+                '/gamenode.v1.StateManagement/TailContainerLogs',
+                request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.TailContainerLogsRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.ContainerLogPiece.FromString,
+                _registered_method=True)
+        self.StopContainer = channel.unary_unary(
+                '/gamenode.v1.StateManagement/StopContainer',
+                request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerResponse.FromString,
+                _registered_method=True)
+        self.RemoveContainer = channel.unary_unary(
+                '/gamenode.v1.StateManagement/RemoveContainer',
+                request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerResponse.FromString,
+                _registered_method=True)
 
 
 class StateManagementServicer:
@@ -171,6 +191,34 @@ class StateManagementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListContainers(self, request, context):
+        """The containers of the fleet as the nodes last told, this cluster's own and, asked for, all others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TailContainerLogs(self, request, context):
+        """A container's log from its node, as the engine has it; with `follow`, until the container ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopContainer(self, request, context):
+        """Ends a container of ours; its restart policy does not start it again. Answers when the node has done it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveContainer(self, request, context):
+        """Removes a container of ours. Answers when the node has done it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StateManagementServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -228,6 +276,26 @@ def add_StateManagementServicer_to_server(servicer, server):
                     servicer.ReadLog,
                     request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogResponse.SerializeToString,
+            ),
+            'ListContainers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContainers,
+                    request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersResponse.SerializeToString,
+            ),
+            'TailContainerLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.TailContainerLogs,
+                    request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.TailContainerLogsRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.ContainerLogPiece.SerializeToString,
+            ),
+            'StopContainer': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopContainer,
+                    request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerResponse.SerializeToString,
+            ),
+            'RemoveContainer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveContainer,
+                    request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -528,6 +596,114 @@ class StateManagement:
             '/gamenode.v1.StateManagement/ReadLog',
             gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_state__management__pb2.ReadLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContainers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.StateManagement/ListContainers',
+            gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_state__management__pb2.ListContainersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TailContainerLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gamenode.v1.StateManagement/TailContainerLogs',
+            gamenode__proto_dot_v1_dot_state__management__pb2.TailContainerLogsRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_state__management__pb2.ContainerLogPiece.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopContainer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.StateManagement/StopContainer',
+            gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_state__management__pb2.StopContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveContainer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.StateManagement/RemoveContainer',
+            gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_state__management__pb2.RemoveContainerResponse.FromString,
             options,
             channel_credentials,
             insecure,

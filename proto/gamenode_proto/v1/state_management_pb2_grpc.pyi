@@ -53,6 +53,14 @@ class StateManagementStub:
     """A run's logs, merged by time; with `follow`, until the run has ended and its logs have settled."""
     ReadLog: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.ReadLogRequest, _state_management_pb2.ReadLogResponse]
     """A byte range of one log."""
+    ListContainers: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.ListContainersRequest, _state_management_pb2.ListContainersResponse]
+    """The containers of the fleet as the nodes last told, this cluster's own and, asked for, all others."""
+    TailContainerLogs: _grpc.UnaryStreamMultiCallable[_state_management_pb2.TailContainerLogsRequest, _state_management_pb2.ContainerLogPiece]
+    """A container's log from its node, as the engine has it; with `follow`, until the container ends."""
+    StopContainer: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.StopContainerRequest, _state_management_pb2.StopContainerResponse]
+    """Ends a container of ours; its restart policy does not start it again. Answers when the node has done it."""
+    RemoveContainer: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.RemoveContainerRequest, _state_management_pb2.RemoveContainerResponse]
+    """Removes a container of ours. Answers when the node has done it."""
 
 @_typing.type_check_only
 class StateManagementAsyncStub(StateManagementStub):
@@ -78,6 +86,14 @@ class StateManagementAsyncStub(StateManagementStub):
     """A run's logs, merged by time; with `follow`, until the run has ended and its logs have settled."""
     ReadLog: _aio.UnaryUnaryMultiCallable[_state_management_pb2.ReadLogRequest, _state_management_pb2.ReadLogResponse]  # type: ignore[assignment]
     """A byte range of one log."""
+    ListContainers: _aio.UnaryUnaryMultiCallable[_state_management_pb2.ListContainersRequest, _state_management_pb2.ListContainersResponse]  # type: ignore[assignment]
+    """The containers of the fleet as the nodes last told, this cluster's own and, asked for, all others."""
+    TailContainerLogs: _aio.UnaryStreamMultiCallable[_state_management_pb2.TailContainerLogsRequest, _state_management_pb2.ContainerLogPiece]  # type: ignore[assignment]
+    """A container's log from its node, as the engine has it; with `follow`, until the container ends."""
+    StopContainer: _aio.UnaryUnaryMultiCallable[_state_management_pb2.StopContainerRequest, _state_management_pb2.StopContainerResponse]  # type: ignore[assignment]
+    """Ends a container of ours; its restart policy does not start it again. Answers when the node has done it."""
+    RemoveContainer: _aio.UnaryUnaryMultiCallable[_state_management_pb2.RemoveContainerRequest, _state_management_pb2.RemoveContainerResponse]  # type: ignore[assignment]
+    """Removes a container of ours. Answers when the node has done it."""
 
 class StateManagementServicer(metaclass=_abc_1.ABCMeta):
     """Served to operators."""
@@ -166,5 +182,37 @@ class StateManagementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_state_management_pb2.ReadLogResponse, _abc.Awaitable[_state_management_pb2.ReadLogResponse]]:
         """A byte range of one log."""
+
+    @_abc_1.abstractmethod
+    def ListContainers(
+        self,
+        request: _state_management_pb2.ListContainersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_management_pb2.ListContainersResponse, _abc.Awaitable[_state_management_pb2.ListContainersResponse]]:
+        """The containers of the fleet as the nodes last told, this cluster's own and, asked for, all others."""
+
+    @_abc_1.abstractmethod
+    def TailContainerLogs(
+        self,
+        request: _state_management_pb2.TailContainerLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_state_management_pb2.ContainerLogPiece], _abc.AsyncIterator[_state_management_pb2.ContainerLogPiece]]:
+        """A container's log from its node, as the engine has it; with `follow`, until the container ends."""
+
+    @_abc_1.abstractmethod
+    def StopContainer(
+        self,
+        request: _state_management_pb2.StopContainerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_management_pb2.StopContainerResponse, _abc.Awaitable[_state_management_pb2.StopContainerResponse]]:
+        """Ends a container of ours; its restart policy does not start it again. Answers when the node has done it."""
+
+    @_abc_1.abstractmethod
+    def RemoveContainer(
+        self,
+        request: _state_management_pb2.RemoveContainerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_management_pb2.RemoveContainerResponse, _abc.Awaitable[_state_management_pb2.RemoveContainerResponse]]:
+        """Removes a container of ours. Answers when the node has done it."""
 
 def add_StateManagementServicer_to_server(servicer: StateManagementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
