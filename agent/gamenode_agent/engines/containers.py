@@ -238,8 +238,8 @@ class ContainerEngine(Protocol):
         """How often it went away since the agent started: a container that ended across one may be its doing."""
         ...
 
-    async def ready(self, timeout: float) -> None:
-        """Waits until it is available, at most `timeout` seconds; raises ENGINE_UNAVAILABLE."""
+    async def ready(self, within: float) -> None:
+        """Waits until it is available, at most so many seconds; raises ENGINE_UNAVAILABLE."""
         ...
 
     def subscribe(self, listener: Callable[[ContainerEvent | None], None]) -> Callable[[], None]:
@@ -302,7 +302,7 @@ class ContainerEngine(Protocol):
     def logs(
         self, container: str, *, after: str = "", since: float = 0.0, tail: int = -1, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """Its log, oldest first; with `follow`, on until it ends, over outages of the engine too, without gap or repeat.
+        """Its log, oldest first; with `follow`, on until it ends, over outages of the engine, without gap or repeat.
 
         `after` is a `mark`: every line behind it, and those of the same mark, which the caller has to tell apart by
         their number. Bounded in memory: a slow reader holds the engine back.
@@ -312,7 +312,7 @@ class ContainerEngine(Protocol):
     async def exec_create(
         self, container: str, command: Sequence[str], *, user: str = "", workdir: str = "", env: Mapping[str, str]
     ) -> str:
-        """Prepares a command in a running container; returns its id. CONTAINER_GONE, STATE_CONFLICT if it is stopped."""
+        """Prepares a command in a running container; returns its id. CONTAINER_GONE; STATE_CONFLICT: stopped."""
         ...
 
     def exec_start(self, exec_id: str) -> AsyncIterator[tuple[int, bytes]]:
