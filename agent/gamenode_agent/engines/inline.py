@@ -113,5 +113,5 @@ class InlineRequest:
     directory: str
     step: InlineStep
     timeout: float = 0.0
-    stop: StopPolicy = StopPolicy()
+    stop: StopPolicy = field(default_factory=StopPolicy)
     log_limit: int = 0
