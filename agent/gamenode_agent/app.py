@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
+from gamenode_agent.containers.assembly import Containers
 from gamenode_agent.engines.processes import Processes
 from gamenode_agent.failures import leaves
 from gamenode_agent.host import HostMetrics, facts
@@ -147,6 +148,9 @@ class Agent:
             acked=int(meta.get("acked", contents.outbox_first - 1)),
         )
         self.metrics = HostMetrics(settings.root)
+        self.containers = Containers(
+            settings, self._identity, clock=self.clock, tell=self._tell, on_engine=self._write_status
+        )
         self.workspaces = Workspaces(agent_dir / "work")
         self.processes = Processes(
             settings.root,
@@ -225,11 +229,13 @@ class Agent:
         """Notes this start, finds what ran while no agent did, and takes it up."""
         self._write_status()
         await self._note_start()
+        self._background(self.containers.run(), "containers")
         await self.takeover.at_start(self.contents)
         # What has been made until now stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
         self._capabilities = (await self.processes.capabilities()).names()
+        await self.containers.first_look()
 
     async def serve(self, announce: Callable[[str], None]) -> None:
         """Works until it is told to end; raises _Ended."""
@@ -258,6 +264,7 @@ class Agent:
     async def close(self) -> None:
         """Closes files and connections; leaves what runs alone."""
         self.housekeeping.close()
+        await self.containers.close()
         await self.processes.close()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
@@ -279,6 +286,17 @@ class Agent:
             await self.journal.commit(Entry(at=self.clock.now(), records=[OutboxRecord(node_event=event)], meta=meta))
         except StorageFull as error:
             raise GameNodeError(Code.STORAGE_FULL, f"{error.message}: the agent cannot start without it") from error
+
+    def _tell(self, kind: str, data: Mapping[str, str]) -> None:
+        """An event of this node, on its way to the server."""
+        event = NodeEvent(at=self.clock.now(), type=kind, data=data)
+        self._background(self._store(OutboxRecord(node_event=event)), f"event {kind}")
+
+    async def _store(self, record: OutboxRecord) -> None:
+        try:
+            await self.journal.commit(Entry(at=self.clock.now(), records=[record]))
+        except StorageFull as error:
+            logger.warning("%s", error.message, extra={"event": record.node_event.type})
 
     # -- what the parts tell each other --------------------------------------------------------------------------------
 
@@ -310,6 +328,7 @@ class Agent:
     def _facts(self) -> HostFacts:
         found = facts(data_dir=self.settings.root, version=agent_version(), slots=self.settings.slots)
         found.capabilities.extend(self._capabilities)
+        self.containers.add_facts(found)
         return found
 
     def _link_changed(self, state: LinkState, announce: Callable[[str], None]) -> None:
@@ -320,7 +339,7 @@ class Agent:
             announce(f"connected node={node.name} id={node.node_id} server={state.address} epoch={state.epoch}")
 
     def _write_status(self, state: LinkState | None = None) -> None:
-        state = state or LinkState(problem="starting")
+        state = state or (self.link.state if self.link.state.since else LinkState(problem="starting"))
         status = AgentStatus(
             pid=os.getpid(),
             version=agent_version(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gamenode_proto.process import parsers
 from gamenode_proto.process.logs import FORMATS, LEVELS
@@ -15,6 +15,17 @@ from gamenode_proto.process.settings import setting
 _KIB = 1 << 10
 _MIB = 1 << 20
 _DAY = 86_400.0
+
+#: What `--docker-host` says for an agent without containers.
+NO_ENGINE = "none"
+
+
+def port_range(value: Any) -> str:
+    """`FIRST-LAST`, as it is written."""
+    first, dash, last = parsers.text(value).partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
+        raise ValueError(f"{value!r} is not a range of ports such as 27000-28999")
+    return f"{int(first)}-{int(last)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,23 @@ class AgentSettings(CommonSettings):
 
     slots: int = setting(8, parse=parsers.positive, doc="Tasks at once.")
 
+    docker_host: str = setting(
+        "",
+        metavar="URL|none",
+        doc="The container engine, e.g. `unix:///run/docker.sock`; `none`: no containers. By default found by "
+        "`DOCKER_HOST` or in the usual places.",
+    )
+    engine_wait: float = setting(10.0, doc="How long a step that needs the engine waits for one that is away.")
+    engine_retry: float = setting(
+        1.0, hidden=True, doc="First pause before an engine that is away is looked for again; doubles."
+    )
+    port_range: str = setting(
+        "27000-28999",
+        parse=port_range,
+        metavar="FIRST-LAST",
+        doc="Host ports that a container's `auto` ports come from.",
+    )
+
     reconnect_base: float = setting(0.5, hidden=True, doc="First pause before connecting again; doubles.")
     reconnect_max: float = setting(30.0, hidden=True, doc="Longest pause before connecting again.")
     stable_after: float = setting(60.0, hidden=True, doc="A session that held this long starts the pauses anew.")
@@ -68,8 +96,21 @@ class AgentSettings(CommonSettings):
     boot_id: str = setting("", hidden=True, doc="Names this boot of the host; by default the kernel's own name.")
     supervisor_timeout: float = setting(10.0, hidden=True, doc="How long the supervisor may take to answer.")
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first and the last port of `port_range`."""
+        first, _, last = self.port_range.partition("-")
+        return int(first), int(last)
+
     def __post_init__(self) -> None:
-        for name in ("reconnect_base", "reconnect_max", "welcome_timeout", "tidy_interval", "storage_retry"):
+        for name in (
+            "engine_retry",
+            "reconnect_base",
+            "reconnect_max",
+            "welcome_timeout",
+            "tidy_interval",
+            "storage_retry",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')} must be more than 0")
         if self.log_chunk > _MIB:

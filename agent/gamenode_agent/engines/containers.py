@@ -219,6 +219,11 @@ class ContainerEngine(Protocol):
     """A container engine. See the module for what holds of every call."""
 
     @property
+    def address(self) -> str:
+        """Where it is asked, e.g. `unix:///var/run/docker.sock`; empty while none was found."""
+        ...
+
+    @property
     def available(self) -> bool:
         """Whether it answered when it was last asked; kept true by a watch of its own."""
         ...

@@ -1,0 +1,102 @@
+"""Everything of containers put together: the engine, its watch, and the parts that work with it.
+
+An agent without an engine has all of it, and is told by each part what it lacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from gamenode_agent.config import NO_ENGINE, AgentSettings
+from gamenode_agent.containers import facts
+from gamenode_agent.engines.containers import ContainerEngine, ContainerEvent
+from gamenode_agent.identity import Identity
+from gamenode_agent.steps.tools import Tools
+from gamenode_pipelines.errors import GameNodeError
+from gamenode_proto.process.clock import Clock
+from gamenode_proto.v1.nodes_pb2 import HostFacts
+
+#: Seconds that an agent's start may wait for an engine.
+FIRST_LOOK = 0.5
+
+
+class Containers:
+    """The container part of one agent. Made on the loop it lives on."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        identity: Identity,
+        *,
+        clock: Clock,
+        tell: Callable[[str, Mapping[str, str]], None],
+        on_engine: Callable[[], None],
+    ) -> None:
+        self.engine = open_engine(settings)
+        self.tools = Tools(
+            clock=clock,
+            cluster_id=identity.cluster_id,
+            node_id=identity.node_id,
+            node_name=identity.name,
+            engine=self.engine,
+            port_range=settings.ports,
+        )
+        self._tell = tell
+        self._on_engine = on_engine
+        self._was_available = False
+        if self.engine is not None:
+            self.engine.subscribe(self._heard)
+
+    def add_facts(self, found: HostFacts) -> None:
+        """Puts what is known of the engine, and what it can do, into the facts of this host."""
+        found.capabilities.extend(facts.capabilities(self.engine))
+        engine = facts.engine_facts(self.engine)
+        if engine is not None:
+            found.engine.CopyFrom(engine)
+
+    async def run(self) -> None:
+        """Watches the engine until cancelled."""
+        if self.engine is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.engine.run())
+
+    async def first_look(self) -> None:
+        """Gives an engine that seems to be there a moment to answer, so that the first Hello can tell of it."""
+        if self.engine is not None and self.engine.address and not self.engine.available:
+            with contextlib.suppress(GameNodeError):
+                await self.engine.ready(FIRST_LOOK)
+
+    async def close(self) -> None:
+        """Ends threads and connections; leaves the containers alone."""
+        if self.engine is not None:
+            await self.engine.close()
+
+    def _heard(self, event: ContainerEvent | None) -> None:
+        engine = self.engine
+        if event is not None or engine is None:
+            return
+        if engine.available != self._was_available:
+            self._was_available = engine.available
+            if engine.available:
+                version = engine.info.version if engine.info is not None else ""
+                self._tell("engine.found", {"version": version, "address": engine.address})
+            else:
+                self._tell("engine.lost", {"problem": engine.problem, "address": engine.address})
+        self._on_engine()
+
+
+def open_engine(settings: AgentSettings) -> ContainerEngine | None:
+    """The engine of this host, which need not be there yet; None where the agent is to do without."""
+    if settings.docker_host == NO_ENGINE:
+        return None
+    try:
+        docker: Any = import_module("gamenode_agent.engines.docker")
+    except ModuleNotFoundError:
+        return None
+    found: ContainerEngine = docker.open_engine(settings.docker_host, retry=settings.engine_retry)
+    return found
