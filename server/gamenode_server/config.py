@@ -17,6 +17,16 @@ from gamenode_server.identity.login import UnixRoles
 from gamenode_server.intervals import Intervals
 
 DAY = 86_400.0
+_MORE_THAN_NOTHING = (
+    "heartbeat",
+    "metrics_interval",
+    "suspect",
+    "offline",
+    "keepalive_time",
+    "keepalive_timeout",
+    "command_timeout",
+    "answer_timeout",
+)
 
 
 def _unix_roles(value: Any) -> tuple[str, ...]:
@@ -54,6 +64,10 @@ class ServerSettings:
     ticket_life: float = setting(600.0, doc="How long an assignment may be on its way.", hidden=True)
     log_settle: float = setting(10.0, doc="How long the end of a run waits for its logs.", hidden=True)
     task_grace: float = setting(30.0, doc="What a silent node's task may take beyond its timeout.", hidden=True)
+    command_timeout: float = setting(
+        60.0, doc="How long a node may take for a command, e.g. to stop a container.", hidden=True
+    )
+    answer_timeout: float = setting(10.0, doc="How long a node may take to begin a log it was asked for.", hidden=True)
     keepalive_time: float = setting(10.0, doc="Silence after which a connection is pinged.", hidden=True)
     keepalive_timeout: float = setting(5.0, doc="How long a ping may take.", hidden=True)
     certificate_life: float = setting(30 * DAY, doc="How long a node's certificate is good for.", hidden=True)
@@ -65,7 +79,7 @@ class ServerSettings:
     log_space: int = setting(5 << 30, doc="What all logs may take on disk.", parse=size, hidden=True)
 
     def __post_init__(self) -> None:
-        for name in ("heartbeat", "metrics_interval", "suspect", "offline", "keepalive_time", "keepalive_timeout"):
+        for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')}: must be more than no time")
         if not self.heartbeat < self.suspect < self.offline:
@@ -94,5 +108,7 @@ class ServerSettings:
             ticket=self.ticket_life,
             log_settle=self.log_settle,
             task_grace=self.task_grace,
+            command=self.command_timeout,
+            answer=self.answer_timeout,
             tick=min(standard.tick, self.heartbeat / 5),
         )

@@ -17,6 +17,7 @@ from gamenode_proto.process.clock import Clock, wall_clock
 from gamenode_proto.v1 import agent_link_pb2
 from gamenode_server.admission import Admission
 from gamenode_server.config import ServerSettings
+from gamenode_server.containers.relay import Relays
 from gamenode_server.controller.compiler import Compiler
 from gamenode_server.controller.pipelines import Source, sync_library
 from gamenode_server.controller.plans import Plans
@@ -58,6 +59,7 @@ class Core:
     sessions: Sessions
     dispatch: Dispatch
     admission: Admission
+    relays: Relays
     version: str
     started_at: float
 
@@ -91,6 +93,7 @@ def make_core(
             version=version("gamenode"),
         ),
         admission=Admission(patience=intervals.admission),
+        relays=Relays(),
         version=version("gamenode"),
         started_at=clock.now(),
     )

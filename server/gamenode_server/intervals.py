@@ -34,6 +34,9 @@ class Intervals:
     history: float = 15.0
     #: A Hello that cannot be served within this time is asked to come back.
     admission: float = 10.0
+    #: What a node may take for a command, beyond the grace period it was given, and to begin an answer.
+    command: float = 60.0
+    answer: float = 10.0
     #: Between two rounds of deleting what is old.
     retention: float = 600.0
 

@@ -14,10 +14,12 @@ from gamenode_pipelines.errors import Code, Error
 from gamenode_pipelines.states import NodeState
 from gamenode_proto.process.clock import Clock
 from gamenode_proto.v1 import agent_link_pb2, nodes_pb2
+from gamenode_server.containers.inventory import Inventory
 from gamenode_server.hub import Hub
 from gamenode_server.intervals import Intervals
 from gamenode_server.metrics_history import MetricsHistory
 from gamenode_server.outgoing import Outgoing
+from gamenode_server.pending import Pending
 from gamenode_server.presence import CloneWatch, Presence
 from gamenode_server.records import Node
 
@@ -43,6 +45,11 @@ class Session:
         self.last_heard = now
         self.clock_skew = 0.0
         self.metrics: nodes_pb2.Metrics | None = None
+        #: What the host has, as it was told last, and since when.
+        self.facts = nodes_pb2.HostFacts()
+        self.facts_at = now
+        #: Questions that only the agent can answer.
+        self.pending = Pending()
         #: Frames that want an answer, by task: when they were sent.
         self.owed: dict[tuple[str, Owed], float] = {}
         self._bundles: OrderedDict[str, None] = OrderedDict()
@@ -90,6 +97,7 @@ class Sessions:
         self._history: dict[str, MetricsHistory] = {}
         self._clones: dict[str, CloneWatch] = {}
         self.presences: dict[str, Presence] = {}
+        self.containers = Inventory()
 
     def restore(self, node: Node) -> None:
         """After a start: a node that was connected before is given time to come back."""
@@ -140,6 +148,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """The stream of the session is over, however it ended."""
         self._opening.pop(session.id, None)
+        session.pending.end(Error(Code.DISCONNECTED, "the node went away before it answered"))
         if self._live.get(session.node_id) is session:
             del self._live[session.node_id]
             presence = self.presences.get(session.node_id)
@@ -178,6 +187,7 @@ class Sessions:
         self.presences.pop(node_id, None)
         self._history.pop(node_id, None)
         self._clones.pop(node_id, None)
+        self.containers.forget(node_id)
         self._hub.mark_node(node_id)
 
     def heard(self, session: Session) -> None:
@@ -200,6 +210,17 @@ class Sessions:
                 history = self._history[session.node_id] = MetricsHistory(every=self._intervals.history)
             history.add(beat.metrics, now)
             self._hub.mark_node(session.node_id)
+        if beat.HasField("facts"):
+            session.facts, session.facts_at = beat.facts, now
+        if beat.HasField("containers"):
+            self.told(session, beat.containers)
+        elif session.facts.engine.available and self._live.get(session.node_id) is session:
+            self.containers.confirm(session.node_id, now)
+
+    def told(self, session: Session, report: nodes_pb2.ContainerReport) -> None:
+        """Takes over what the node's session says of its containers."""
+        if self._live.get(session.node_id) is session:
+            self.containers.take(session.node_id, report, session.last_heard)
 
     def measured(self) -> dict[str, nodes_pb2.Metrics]:
         """What every connected host measured last."""

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 from cryptography.hazmat.primitives import serialization
 
-from gamenode_pipelines.errors import GameNodeError
+from gamenode_pipelines.errors import Error, GameNodeError
 from gamenode_pipelines.events import (
     LogSummary,
     StepEnded,
@@ -24,6 +24,7 @@ from gamenode_pipelines.events import (
     TaskStarted,
 )
 from gamenode_proto import transport
+from gamenode_proto.codec.errors import error_to_proto
 from gamenode_proto.codec.work import task_event_to_proto
 from gamenode_proto.errors import from_rpc
 from gamenode_proto.login import fetch_login
@@ -141,6 +142,26 @@ class ScriptedAgent:
     async def beat(self, seq: int = 1, **more: Any) -> None:
         await self.send(agent_link_pb2.AgentFrame(heartbeat=agent_link_pb2.Heartbeat(seq=seq, **more)))
 
+    async def tell_containers(self, *containers: nodes_pb2.Container, complete: bool = True) -> None:
+        """A heartbeat with containers."""
+        report = nodes_pb2.ContainerReport(complete=complete, containers=containers)
+        await self.beat(containers=report)
+
+    async def result(self, command_id: str, error: Error | None = None) -> None:
+        """How a command went."""
+        result = agent_link_pb2.CommandResult(command_id=command_id)
+        if error is not None:
+            result.error.CopyFrom(error_to_proto(error))
+        await self.send(agent_link_pb2.AgentFrame(result=result))
+
+    async def answer(self, request_id: str, *data: bytes) -> Any:
+        """Begins the answer to a question; the call, for more pieces."""
+        call = self.stub.Answer()
+        await call.write(agent_link_pb2.AnswerPiece(request_id=request_id))
+        for part in data:
+            await call.write(agent_link_pb2.AnswerPiece(data=part, time=1.0, stream=1))
+        return call
+
     async def report(self, task_id: str, *bodies: TaskEventBody, fence: int = 1, at: float = 1.0) -> None:
         """The next records of its outbox."""
         records = []
@@ -170,6 +191,12 @@ class ScriptedAgent:
             fence=assign.task.fence,
         )
         return assign  # type: ignore[no-any-return]
+
+
+def container(name: str, *, own: bool = True, state: str = "running", **more: Any) -> nodes_pb2.Container:
+    """A container as an agent tells of it."""
+    fields = {"id": f"{name}{'0' * 64}"[:64], "image": "gn/test:1", **more}
+    return nodes_pb2.Container(name=name, own=own, state=state, **fields)
 
 
 @dataclass

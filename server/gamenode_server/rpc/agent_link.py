@@ -15,6 +15,7 @@ from gamenode_server.core import Core
 from gamenode_server.identity import principals
 from gamenode_server.identity.renewals import Renewals
 from gamenode_server.rpc.agent_session import AgentSession
+from gamenode_server.rpc.answers import Answer
 from gamenode_server.rpc.log_uploads import LogUploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -54,6 +55,10 @@ class AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
     async def FetchSecrets(self, request: pb.FetchSecretsRequest, context: Context) -> pb.FetchSecretsResponse:
         """The secrets one step needs: this server keeps none."""
         raise GameNodeError(Code.SECRET_UNAVAILABLE, "this server keeps no secrets")
+
+    async def Answer(self, request_iterator: AsyncIterator[pb.AnswerPiece], context: Context) -> pb.AnswerEnd:
+        """What an operator asked this node for."""
+        return await Answer(self._core, principals.current()).run(request_iterator)
 
     async def RenewCertificate(
         self, request: pb.RenewCertificateRequest, context: Context

@@ -17,6 +17,7 @@ import grpc.aio
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.events import CancelRequested, TaskAccepted, TaskEvent, TaskRefused
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
+from gamenode_proto.codec.errors import error_from_proto
 from gamenode_proto.codec.work import held_from_proto, task_event_from_proto
 from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.v1 import agent_link_pb2
@@ -105,6 +106,7 @@ class AgentSession:
             address=self._address,
             now=core.clock.now(),
         )
+        session.facts = hello.facts
         if hello.now:
             session.clock_skew = hello.now - session.opened_at
         if not core.sessions.begin(session):
@@ -116,6 +118,8 @@ class AgentSession:
         except BaseException:
             core.sessions.end(session)
             raise
+        if hello.HasField("containers"):
+            core.sessions.told(session, hello.containers)
         return session
 
     async def _pump(self, session: Session, frames: AsyncIterator[agent_link_pb2.AgentFrame]) -> None:
@@ -131,10 +135,7 @@ class AgentSession:
                     await self._updates.put(frame.goodbye)
                     return
                 case "result":
-                    logger.info(
-                        "command %s: %s", frame.result.command_id, frame.result.error.message or "done",
-                        extra={"node": session.node_id},
-                    )  # fmt: skip
+                    _take_result(session, frame.result)
                 case "hello":
                     session.out.close(Error(Code.PROTOCOL_ERROR, "a session has one Hello"))
                     return
@@ -197,6 +198,14 @@ async def _closing(session: Session, work: Coroutine[Any, Any, None]) -> None:
         await work
     except GameNodeError as error:
         session.out.close(error.error)
+
+
+def _take_result(session: Session, result: agent_link_pb2.CommandResult) -> None:
+    error = error_from_proto(result.error) if result.HasField("error") and result.error.code else None
+    if not session.pending.answered(result.command_id, error):
+        said = error.message if error is not None else "done"
+        logger.info("command %s, which nobody waits for: %s", result.command_id[:80], said,
+                    extra={"node": session.node_id})  # fmt: skip
 
 
 def _note_answer(session: Session, event: TaskEvent) -> None:

@@ -19,7 +19,7 @@ from gamenode_server.core import Core
 from gamenode_server.hub import NOW, EventFilter
 from gamenode_server.identity import principals
 from gamenode_server.records import Node
-from gamenode_server.rpc import documents, finding
+from gamenode_server.rpc import containers, documents, finding
 from gamenode_server.rpc.log_tail import LogTail, read_log
 from gamenode_server.rpc.pace import Pace
 from gamenode_server.status.attention import attention
@@ -178,6 +178,28 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
     async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> pb.ReadLogResponse:
         """A byte range of one log."""
         return await read_log(self._core, request)
+
+    # -- containers ----------------------------------------------------------------------------------------------------
+
+    async def ListContainers(self, request: pb.ListContainersRequest, context: Context) -> pb.ListContainersResponse:
+        """The containers of the fleet, as the nodes last told."""
+        return containers.list_containers(self._core, request)
+
+    async def TailContainerLogs(self, request: pb.TailContainerLogsRequest, context: Context) -> AsyncIterator[Any]:
+        """A container's log, from its node."""
+        async with aclosing(containers.tail_container_logs(self._core, request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def StopContainer(self, request: pb.StopContainerRequest, context: Context) -> pb.StopContainerResponse:
+        """Ends a container of ours."""
+        await containers.stop_container(self._core, request)
+        return pb.StopContainerResponse()
+
+    async def RemoveContainer(self, request: pb.RemoveContainerRequest, context: Context) -> pb.RemoveContainerResponse:
+        """Removes a container of ours."""
+        await containers.remove_container(self._core, request)
+        return pb.RemoveContainerResponse()
 
 
 def _selectors(texts: Sequence[str]) -> list[Selector]:
