@@ -766,6 +766,7 @@ class AnswerPiece(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """In the first piece of the call alone."""
     data: _builtins.bytes
@@ -773,6 +774,8 @@ class AnswerPiece(_message.Message):
     time: _builtins.float
     stream: _builtins.int
     """1 stdout, 2 stderr."""
+    last: _builtins.bool
+    """The answer is whole. Set in the last piece: a call that ends without it broke off, which gRPC does not tell apart."""
     @_builtins.property
     def error(self) -> _common_pb2.Error:
         """Why there is no more, where it is not simply the end. In the last piece."""
@@ -785,10 +788,11 @@ class AnswerPiece(_message.Message):
         time: _builtins.float = ...,
         stream: _builtins.int = ...,
         error: _common_pb2.Error | None = ...,
+        last: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "request_id", b"request_id", "stream", b"stream", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "last", b"last", "request_id", b"request_id", "stream", b"stream", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,8 +102,9 @@ class AgentLinkServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Answer(self, request_iterator, context):
-        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request; the server's
-        end of the call ends the work behind it.
+        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request
+        and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
+        server's end of the call ends the work behind it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

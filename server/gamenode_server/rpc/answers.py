@@ -37,7 +37,7 @@ class Answer:
                 await relay.left.wait()
                 pump.cancel()
         finally:
-            relay.end(broken)  # counts where the pump has not said how it ended
+            relay.end(broken)  # counts where no last piece has come: a call that breaks just ends here
         return pb.AnswerEnd()
 
     async def _first(self, pieces: AsyncIterator[pb.AnswerPiece]) -> pb.AnswerPiece:
@@ -62,11 +62,13 @@ class Answer:
         piece: pb.AnswerPiece | None = first
         while piece is not None:
             await relay.put(Piece(piece.data, piece.time, piece.stream))
-            if piece.HasField("error") and piece.error.code:
+            if piece.error.code:
                 relay.end(error_from_proto(piece.error))
                 return
+            if piece.last:
+                relay.end()
+                return
             piece = await anext(pieces, None)
-        relay.end()
 
 
 def _foreign(principal: Principal, request_id: str) -> Callable[[Tx], None]:
