@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from gamenode_pipelines import expressions, placement, scripts
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.plan import (
     DEFAULT_TIMEOUT,
     Limits,
@@ -72,10 +73,27 @@ def resolve_parameters(spec: PipelineSpec, params: Mapping[str, Scalar]) -> dict
     return values
 
 
+def capabilities(plan: Plan) -> frozenset[str]:
+    """What a node must be able to do for this plan.
+
+    A step with a condition asks for nothing: whether it runs at all is known on the node, and checked there again.
+    """
+    steps = (step for step in (*plan.steps, *plan.finally_) if step.kind in KINDS and not step.condition)
+    return frozenset().union(*(KINDS[step.kind].capabilities(step.with_) for step in steps))
+
+
 def placement_request(
-    spec: PipelineSpec, *, selectors: Sequence[str | Selector] = (), nodes: Sequence[str] = (), all: bool = False
+    spec: PipelineSpec,
+    *,
+    capabilities: frozenset[str] = frozenset(),
+    selectors: Sequence[str | Selector] = (),
+    nodes: Sequence[str] = (),
+    all: bool = False,
 ) -> placement.Request:
-    """Where a run of this pipeline goes: its `targets`, narrowed by what the command line says."""
+    """Where a run of this pipeline goes: its `targets`, narrowed by what the command line says.
+
+    `capabilities` are what its plan needs (`capabilities(plan)`).
+    """
     targets, requires = spec.targets, spec.requires
     count = targets.count if targets else "all"
     return placement.Request(
@@ -86,6 +104,7 @@ def placement_request(
         requires=placement.Requires(cpus=requires.cpus, memory=requires.memory, disk=requires.disk)
         if requires
         else placement.Requires(),
+        capabilities=capabilities,
     )
 
 

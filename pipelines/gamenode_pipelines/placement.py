@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.quantities import format_size
 from gamenode_pipelines.selectors import Selector, parse
 from gamenode_pipelines.states import AdminState, NodeState
 from gamenode_pipelines.wording import listed, nearest, shown
+
+
+#: The capability of a node whose container engine answers; those of the engine itself begin with it and a dot.
+ENGINE: Final = "docker"
+_NO_ENGINE: Final = "has no container engine that answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,10 @@ class Candidate:
     cpus: float | None = None
     memory_available: int | None = None
     disk_free: int | None = None
+    #: What it can do, in words such as `docker` and `docker.gpus`; None where it has not said.
+    capabilities: frozenset[str] | None = None
+    #: Why its container engine cannot be used; empty while it can, or where nobody knows.
+    engine_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class Request:
     """Which nodes are wanted: those that match every selector and, where `nodes` names some (by id or name), are named.
 
     `all` says that "every node" is meant where neither selectors nor nodes narrow it; without it that takes a fleet of
-    one. `count` is how many of them: the best placed; `None` means all.
+    one. `count` is how many of them: the best placed; `None` means all. `capabilities` are words that each node must have.
     """
 
     selectors: Sequence[str | Selector] = ()
@@ -55,6 +64,7 @@ class Request:
     all: bool = False
     count: int | None = None
     requires: Requires = Requires()
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,8 @@ def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
     A node is taken by a selector or by `all` only while it is reachable and active; named, it is also taken while
     offline (the run waits for it) or cordoned. Raises GameNodeError: INVALID_ARGUMENT where it is not said which nodes
     are meant, NOT_FOUND where a named node does not exist or no node fits, STATE_CONFLICT where a named node is in a
-    state that takes no work, INSUFFICIENT_RESOURCES, with the figures, where there is not enough.
+    state that takes no work, INSUFFICIENT_RESOURCES, with the figures, where there is not enough or a node lacks a
+    capability, ENGINE_UNAVAILABLE where all that is lacking is the container engine.
     """
     fleet = sorted(candidates, key=lambda candidate: (candidate.name, candidate.node_id))
     selectors = [parse(selector) if isinstance(selector, str) else selector for selector in request.selectors]
@@ -94,12 +105,12 @@ def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
         raise GameNodeError(Code.NOT_FOUND, "there is no node yet; join one with `gamenode node token`")
     named = _named(fleet, request.nodes)
     refusals: dict[str, str] = {}
-    short: dict[str, str] = {}
+    short = _Short()
     fit: list[Candidate] = []
     for candidate in fleet:
         if reason := _outside(candidate, selectors, named) or _closed(candidate, bool(named)):
             refusals[candidate.node_id] = reason
-        elif reason := _lacking(candidate, request.requires):
+        elif reason := _lacking(candidate, request):
             short[candidate.node_id] = reason
         else:
             fit.append(candidate)
@@ -158,8 +169,19 @@ def _closed(candidate: Candidate, named: bool) -> str:
             return str(candidate.state).replace("_", " ")
 
 
-def _lacking(candidate: Candidate, requires: Requires) -> str:
+class _Short(dict[str, str]):
+    """What each node that is meant has too little of, by its id."""
+
+    @property
+    def code(self) -> Code:
+        """The error's code, where these are all the reason."""
+        engine = all(reason.startswith(_NO_ENGINE) for reason in self.values())
+        return Code.ENGINE_UNAVAILABLE if engine else Code.INSUFFICIENT_RESOURCES
+
+
+def _lacking(candidate: Candidate, request: Request) -> str:
     """What a node has too little of, with the figures, or nothing."""
+    requires = request.requires
     lacks: list[str] = []
     if requires.cpus is not None and candidate.cpus is not None and candidate.cpus < requires.cpus:
         lacks.append(f"needs {requires.cpus:g} cpus, has {candidate.cpus:g}")
@@ -169,7 +191,19 @@ def _lacking(candidate: Candidate, requires: Requires) -> str:
     ):
         if needed is not None and free is not None and free < needed:
             lacks.append(f"needs {format_size(needed)} of {what}, has {format_size(free)} free")
-    return "; ".join(lacks)
+    unable = _unable(candidate, request.capabilities)
+    return "; ".join((*lacks, unable) if unable else lacks)
+
+
+def _unable(candidate: Candidate, needed: frozenset[str]) -> str:
+    """What a node cannot do, or nothing. What one that is away could do last is not held against it."""
+    there = candidate.state in (NodeState.ONLINE, NodeState.SUSPECT)
+    if candidate.capabilities is None or not there or needed <= candidate.capabilities:
+        return ""
+    missing = needed - candidate.capabilities
+    if ENGINE in missing:
+        return _NO_ENGINE + (f": {candidate.engine_problem}" if candidate.engine_problem else "")
+    return f"cannot do {listed(sorted(missing))}"
 
 
 def _rank(candidate: Candidate) -> tuple[bool, float, float, str, str]:
@@ -198,30 +232,30 @@ def _choices(
             yield Choice(candidate.node_id, candidate.name, True, "fits")
 
 
-def _check_named(fleet: Sequence[Candidate], refusals: dict[str, str], short: dict[str, str]) -> None:
+def _check_named(fleet: Sequence[Candidate], refusals: dict[str, str], short: _Short) -> None:
     """Refuses a run where any node that was named cannot be part of it."""
     closed = [f"{c.name}: {refusals[c.node_id]}" for c in fleet if c.node_id in refusals]
     if closed:
         raise GameNodeError(Code.STATE_CONFLICT, f"a node that was named cannot take the run: {listed(closed)}")
     lacking = [f"{c.name} {short[c.node_id]}" for c in fleet if c.node_id in short]
     if lacking:
-        raise GameNodeError(Code.INSUFFICIENT_RESOURCES, f"not enough resources: {listed(lacking)}", details=short)
+        words = "not enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "no container engine"
+        raise GameNodeError(short.code, f"{words}: {listed(lacking)}", details=short)
 
 
-def _too_few(
-    fleet: Sequence[Candidate], fit: int, wanted: int, refusals: dict[str, str], short: dict[str, str]
-) -> NoReturn:
+def _too_few(fleet: Sequence[Candidate], fit: int, wanted: int, refusals: dict[str, str], short: _Short) -> NoReturn:
     raise GameNodeError(
-        Code.INSUFFICIENT_RESOURCES,
+        short.code if short else Code.INSUFFICIENT_RESOURCES,
         f"{wanted} nodes are wanted and {fit} can take the run: {_summary(fleet, refusals | short)}",
         details=short,
     )
 
 
-def _nobody(fleet: Sequence[Candidate], refusals: dict[str, str], short: dict[str, str]) -> NoReturn:
+def _nobody(fleet: Sequence[Candidate], refusals: dict[str, str], short: _Short) -> NoReturn:
     summary = _summary(fleet, refusals | short)
     if short:
-        raise GameNodeError(Code.INSUFFICIENT_RESOURCES, f"no node has enough resources: {summary}", details=short)
+        words = "enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "a container engine that answers"
+        raise GameNodeError(short.code, f"no node has {words}: {summary}", details=short)
     raise GameNodeError(Code.NOT_FOUND, f"no node can take the run: {summary}")
 
 

@@ -1,0 +1,21 @@
+"""What a kind of step is: its name, what it is for, the fields of its `with`, and what it needs of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def _nothing(values: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of step. `capabilities` says of given values what a node must be able to do, in the words of its agent."""
+
+    name: str
+    summary: str
+    idempotent: bool = False
+    capabilities: Callable[[Mapping[str, Any]], frozenset[str]] = _nothing
