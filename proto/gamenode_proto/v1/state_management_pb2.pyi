@@ -684,19 +684,29 @@ class ListContainersRequest(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    SELECTORS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """An id or a name; empty means every node."""
     all: _builtins.bool
     """Those that do not run, too."""
+    container: _builtins.str
+    """Only this one, whether it runs or not: a name, an id, a unique id prefix; also NODE/NAME."""
+    @_builtins.property
+    def selectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only on nodes that all of these match."""
+
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         all: _builtins.bool = ...,
+        container: _builtins.str = ...,
+        selectors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "container", b"container", "node", b"node", "selectors", b"selectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

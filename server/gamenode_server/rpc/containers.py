@@ -7,10 +7,11 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 
+from gamenode_pipelines import selectors
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.states import NodeState
-from gamenode_proto.v1 import agent_link_pb2
+from gamenode_proto.v1 import agent_link_pb2, nodes_pb2
 from gamenode_proto.v1 import state_management_pb2 as pb
 from gamenode_server.audit import recording
 from gamenode_server.containers.inventory import RUNNING
@@ -29,11 +30,16 @@ MAX_GRACE = 3600.0
 
 
 def list_containers(core: Core, request: pb.ListContainersRequest) -> pb.ListContainersResponse:
-    """The containers as the nodes last told, by node and name."""
+    """The containers as the nodes last told, by node and name; or the one that is asked for."""
     inventory = core.sessions.containers
+    if request.container:
+        found = _found(core, request.node, request.container)
+        return pb.ListContainersResponse(containers=[_listed(core, found.node, found.container)])
+    wanted = [selectors.parse(text) for text in request.selectors if text.strip()]
     answer = pb.ListContainersResponse()
     for node in _nodes(core, request.node):
-        seen_at = inventory.seen_at(node.id)
+        if not all(selector.matches(node.labels) for selector in wanted):
+            continue
         for container in sorted(inventory.of(node.id), key=lambda container: (container.name, container.id)):
             if not request.all and container.state not in RUNNING:
                 continue
@@ -41,10 +47,13 @@ def list_containers(core: Core, request: pb.ListContainersRequest) -> pb.ListCon
                 raise GameNodeError(
                     Code.LIMIT_EXCEEDED, f"there are more than {MAX_LISTED} containers: ask for those of one node"
                 )
-            answer.containers.append(
-                pb.NodeContainer(node_id=node.id, node=node.name, container=container, seen_at=seen_at)
-            )
+            answer.containers.append(_listed(core, node, container))
     return answer
+
+
+def _listed(core: Core, node: Node, container: nodes_pb2.Container) -> pb.NodeContainer:
+    seen_at = core.sessions.containers.seen_at(node.id)
+    return pb.NodeContainer(node_id=node.id, node=node.name, container=container, seen_at=seen_at)
 
 
 async def stop_container(core: Core, request: pb.StopContainerRequest) -> None:
