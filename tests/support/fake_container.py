@@ -38,6 +38,7 @@ class FakeContainer:
         self._play: asyncio.Task[None] | None = None
         self._changes = asyncio.Event()
         self._stamps = itertools.count()
+        self._input = b""
         self.shown = Container(
             id=self.id,
             name=spec.name,
@@ -105,6 +106,11 @@ class FakeContainer:
     def event(self, action: str, exit_code: int | None) -> ContainerEvent:
         return ContainerEvent(self.id, action, time.time(), self.shown.name, self.shown.labels, exit_code)
 
+    def hear(self, data: bytes) -> None:
+        """Bytes on its standard input."""
+        self._input += data
+        self.changed()
+
     def changed(self) -> None:
         """Wakes everyone who waits for something to change."""
         self._changes.set()
@@ -156,6 +162,11 @@ class FakeContainer:
                 case "env":
                     value = {**self.spec.env, **(env or {})}.get(act.text, "")
                     out(f"{act.text}={value}\n".encode(), 1)
+                case "read":
+                    while b"\n" not in self._input:
+                        await self.next_change()
+                    line, _, self._input = self._input.partition(b"\n")
+                    out(b"read: " + line + b"\n", 1)
                 case "touch":
                     self.files.add(act.text)
                 case "need":

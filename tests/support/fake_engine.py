@@ -44,6 +44,8 @@ class FakeEngine:
             "docker", "99.0", "1.99", "/fake", "memory", "2", networks=("bridge", "host", "none")
         )
         self.outages = 0
+        #: It was told to stop: takes no new connections, and ends its containers.
+        self.closing = False
         self.images: dict[str, Image] = {}
         #: What a registry would have; `pull` finds it here.
         self.registry: set[str] = set()
@@ -80,7 +82,7 @@ class FakeEngine:
 
     def come_back(self) -> None:
         """It answers again."""
-        self.available, self.problem = True, ""
+        self.available, self.problem, self.closing = True, "", False
         self._up.set()
         self._tell(None)
 
@@ -130,6 +132,9 @@ class FakeEngine:
                 await self._up.wait()
         except TimeoutError:
             raise self._away() from None
+
+    async def accepting(self) -> bool:
+        return self.available and not self.closing
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)
@@ -229,6 +234,13 @@ class FakeEngine:
     async def kill(self, container: str, *, signal: str = "KILL") -> None:
         await self._enter("kill")
         self._get(container).signal(signal)
+
+    async def send(self, container: str, data: bytes) -> None:
+        await self._enter("send")
+        found = self._get(container)
+        if not found.shown.running or not found.spec.stdin_open:
+            raise GameNodeError(Code.STATE_CONFLICT, f"container {found.shown.name} has no standard input")
+        found.hear(data)
 
     async def restart(self, container: str, *, signal: str, grace: float) -> None:
         await self.stop(container, signal=signal, grace=grace)

@@ -51,6 +51,8 @@ class Image:
 
     id: str
     tags: tuple[str, ...] = ()
+    #: The names and digests a registry gave it; none where it was built or loaded here.
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,14 @@ class ContainerEngine(Protocol):
         """Waits until it is available, at most so many seconds; raises ENGINE_UNAVAILABLE."""
         ...
 
+    async def accepting(self) -> bool:
+        """Whether it takes a new connection at this moment, raising nothing.
+
+        An engine that was told to stop takes none while it still ends its containers and serves old connections: so a
+        container that ended then was ended by it.
+        """
+        ...
+
     def subscribe(self, listener: Callable[[ContainerEvent | None], None]) -> Callable[[], None]:
         """Calls `listener` on the loop with every event, and with None whenever events may have been missed (the
         engine came back or went away): then look again. Returns what ends the subscription."""
@@ -293,6 +303,13 @@ class ContainerEngine(Protocol):
 
     async def kill(self, container: str, *, signal: str = "KILL") -> None:
         """Sends a signal; one that does not run is left alone."""
+        ...
+
+    async def send(self, container: str, data: bytes) -> None:
+        """Writes to the standard input of a running container that was made with `stdin_open`.
+
+        CONTAINER_GONE; STATE_CONFLICT: stopped, or without an input.
+        """
         ...
 
     async def restart(self, container: str, *, signal: str, grace: float) -> None:
