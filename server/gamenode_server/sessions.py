@@ -45,9 +45,9 @@ class Session:
         self.last_heard = now
         self.clock_skew = 0.0
         self.metrics: nodes_pb2.Metrics | None = None
-        #: What the host has, as it was told last, and since when.
+        #: What the host has, as it was told last, and since when its engine has been as it is.
         self.facts = nodes_pb2.HostFacts()
-        self.facts_at = now
+        self.engine_since = now
         #: Questions that only the agent can answer.
         self.pending = Pending()
         #: Frames that want an answer, by task: when they were sent.
@@ -211,7 +211,9 @@ class Sessions:
             history.add(beat.metrics, now)
             self._hub.mark_node(session.node_id)
         if beat.HasField("facts"):
-            session.facts, session.facts_at = beat.facts, now
+            if beat.facts.engine.available != session.facts.engine.available:
+                session.engine_since = now
+            session.facts = beat.facts
         if beat.HasField("containers"):
             self.told(session, beat.containers)
         elif session.facts.engine.available and self._live.get(session.node_id) is session:

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 #: Containers of one node that are kept; of more, this cluster's own come first.
 MAX_CONTAINERS = 1000
-MAX_TEXT = 512
+#: Ports of one container that are kept, and bytes it may take with them.
 MAX_PORTS = 64
+MAX_SIZE = 8 * 1024
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{0,127}")
 #: Names are resolved and shown: what an engine could not have named is no name.
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,254}")
@@ -74,7 +75,7 @@ class Inventory:
         for told in sorted(report.containers, key=lambda container: not container.own):
             container = _whole(told)
             if container is None:
-                _log(node_id, known, "a container without a proper id and name was left out")
+                _log(node_id, known, "a container without a proper id and name, or of no proper size, was left out")
             elif container.id not in known.by_id and len(known.by_id) >= MAX_CONTAINERS and not _displaced(known, told):
                 _log(node_id, known, f"it has more than {MAX_CONTAINERS} containers; the others are not shown")
             else:
@@ -101,19 +102,14 @@ def _displaced(known: NodeContainers, told: nodes_pb2.Container) -> bool:
 
 
 def _whole(told: nodes_pb2.Container) -> nodes_pb2.Container | None:
-    """A container of our own making from what was told, its texts cut; None where it cannot be named."""
+    """A container of our own making from what was told; None where it cannot be named, or is all text."""
     if not _ID.fullmatch(told.id) or not _NAME.fullmatch(told.name):
         return None
     kept = nodes_pb2.Container()
     kept.CopyFrom(told)
-    for name in ("image", "state", "health", "run_id"):
-        text = getattr(kept, name)
-        if len(text) > MAX_TEXT:
-            setattr(kept, name, text[:MAX_TEXT])
     del kept.ports[MAX_PORTS:]
-    for index, port in enumerate(kept.ports):
-        if len(port) > MAX_TEXT:
-            kept.ports[index] = port[:MAX_TEXT]
+    if kept.ByteSize() > MAX_SIZE:
+        return None
     for name in ("created_at", "started_at", "finished_at"):
         if not math.isfinite(getattr(kept, name)):
             setattr(kept, name, 0.0)

@@ -8,6 +8,7 @@ from typing import Protocol
 from gamenode_pipelines.placement import Candidate
 from gamenode_pipelines.task_state import Task
 from gamenode_proto.v1 import nodes_pb2
+from gamenode_server.controller.facts import engine_problem
 from gamenode_server.controller.slots import holds_slot, host_facts, slots_of
 from gamenode_server.records import Node
 
@@ -30,7 +31,8 @@ class FleetView(Protocol):
 def candidates(fleet: FleetView, measured: Measured) -> Iterator[Candidate]:
     """Every node; figures that nobody has measured are None."""
     for node in fleet.nodes():
-        resources = host_facts(node.facts).resources
+        facts = host_facts(node.facts)
+        resources = facts.resources
         metrics = measured.get(node.id)
         yield Candidate(
             node_id=node.id,
@@ -43,6 +45,8 @@ def candidates(fleet: FleetView, measured: Measured) -> Iterator[Candidate]:
             cpus=resources.cpus or None,
             memory_available=_free(resources.memory_total, metrics.memory_used) if metrics is not None else None,
             disk_free=_free(resources.disk_total, metrics.disk_used) if metrics is not None else None,
+            capabilities=frozenset(facts.capabilities) if node.facts else None,
+            engine_problem=engine_problem(facts),
         )
 
 

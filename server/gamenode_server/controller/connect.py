@@ -14,6 +14,7 @@ from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState, TaskState
 from gamenode_pipelines.task_state import Task
 from gamenode_server.controller.effects import ActivateSession, SendAssign, SendCancel, SendForget
+from gamenode_server.controller.facts import CHANGED, difference
 from gamenode_server.controller.moves import Moves
 from gamenode_server.controller.nodes import BARRED
 from gamenode_server.controller.plans import Plans
@@ -114,6 +115,8 @@ def _resume_at(moves: Moves, node: Node, greeting: Greeting) -> int:
 
 def _announce(moves: Moves, node: Node, greeting: Greeting, epoch: int) -> None:
     facts = host_facts(greeting.facts)
+    if news := (difference(host_facts(node.facts), facts) if node.facts and greeting.facts else {}):
+        moves.emit(NewEvent(type=CHANGED, node_id=node.id, data=news))
     data = {"epoch": str(epoch), "address": greeting.address, "agent_version": facts.agent_version}
     moves.emit(NewEvent(type="node.connected", node_id=node.id, data=data))
     if node.state is not NodeState.ONLINE:

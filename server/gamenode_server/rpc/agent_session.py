@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
 
@@ -20,11 +20,12 @@ from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_proto.codec.errors import error_from_proto
 from gamenode_proto.codec.work import held_from_proto, task_event_from_proto
 from gamenode_proto.process.failpoints import failpoint
-from gamenode_proto.v1 import agent_link_pb2
+from gamenode_proto.v1 import agent_link_pb2, nodes_pb2
 from gamenode_proto.version import PROTOCOL, PROTOCOL_MIN
 from gamenode_server.controller.connect import Greeting, close_session, open_session
+from gamenode_server.controller.facts import report_facts
 from gamenode_server.controller.nodes import quarantine_node
-from gamenode_server.controller.updates import Applied, NodeReport, Record, apply_updates
+from gamenode_server.controller.updates import NodeReport, Record, apply_updates
 from gamenode_server.core import Core
 from gamenode_server.identity.principals import Principal
 from gamenode_server.sessions import Session
@@ -39,6 +40,10 @@ WAITING_UPDATES = 64
 #: Records of one transaction.
 MAX_RECORDS = 2000
 
+#: What waits for the store, in the order it came. Quoted: generated classes.
+Waiting: TypeAlias = "agent_link_pb2.Updates | nodes_pb2.HostFacts | agent_link_pb2.Goodbye | None"
+R = TypeVar("R")
+
 
 class AgentSession:
     """Serves one Session call."""
@@ -47,9 +52,7 @@ class AgentSession:
         self._core = core
         self._principal = principal
         self._address = principal.source
-        self._updates: asyncio.Queue[agent_link_pb2.Updates | agent_link_pb2.Goodbye | None] = asyncio.Queue(
-            WAITING_UPDATES
-        )
+        self._updates: asyncio.Queue[Waiting] = asyncio.Queue(WAITING_UPDATES)
 
     async def run(self, frames: AsyncIterator[agent_link_pb2.AgentFrame], context: AgentContext) -> None:
         """Serves the stream to its end. Raises GameNodeError with what ended it, if it was not the agent."""
@@ -131,6 +134,8 @@ class AgentSession:
                     await self._updates.put(frame.updates)
                 case "heartbeat":
                     sessions.heartbeat(session, frame.heartbeat)
+                    if frame.heartbeat.HasField("facts"):
+                        await self._updates.put(frame.heartbeat.facts)
                 case "goodbye":
                     await self._updates.put(frame.goodbye)
                     return
@@ -154,6 +159,9 @@ class AgentSession:
                 item = self._updates.get_nowait()
             if records and not await self._store(session, records):
                 return
+            if isinstance(item, nodes_pb2.HostFacts):
+                await self._store_facts(session, item)
+                continue
             if isinstance(item, agent_link_pb2.Goodbye):
                 failpoint("session.goodbye")
                 op = close_session(node_id=session.node_id, epoch=session.epoch, reason=item.reason)
@@ -179,7 +187,11 @@ class AgentSession:
         session.out.ack(acked=applied.acked)
         return True
 
-    async def _stored(self, op: Callable[[Tx], Applied]) -> Applied:
+    async def _store_facts(self, session: Session, facts: nodes_pb2.HostFacts) -> None:
+        data = facts.SerializeToString(deterministic=True)
+        await self._stored(report_facts(self._core.plans, node_id=session.node_id, epoch=session.epoch, facts=data))
+
+    async def _stored(self, op: Callable[[Tx], R]) -> R:
         """Applies; waits for as long as the disk is full. The agent keeps what is not acknowledged."""
         store = self._core.store
         while True:

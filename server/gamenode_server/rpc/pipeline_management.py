@@ -11,7 +11,7 @@ from typing import Any, get_args
 import grpc.aio
 
 from gamenode_pipelines import placement
-from gamenode_pipelines.compile import placement_request
+from gamenode_pipelines.compile import capabilities, placement_request
 from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline, Problem
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.states import TaskState
@@ -249,7 +249,13 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
 
 
 def _placement(compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
-    return placement_request(compiled.loaded.spec, selectors=request.selectors, nodes=request.nodes, all=request.all)
+    return placement_request(
+        compiled.loaded.spec,
+        capabilities=capabilities(compiled.plan),
+        selectors=request.selectors,
+        nodes=request.nodes,
+        all=request.all,
+    )
 
 
 def _target(request: pb.RunPipelineRequest) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gamenode_pipelines.quantities import format_duration
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState, RunState
+from gamenode_server.controller.slots import host_facts
 from gamenode_server.records import Node
 
 #: Seconds of difference between two clocks that somebody should know of.
@@ -37,14 +39,18 @@ def attention(
     wall: float,
     storage: str,
     log_problem: str | None = None,
+    engines_away: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Attention]:
     """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates.
 
-    `log_problem` is why logs cannot be written, where they cannot.
+    `log_problem` is why logs cannot be written, where they cannot. `engines_away` has the connected nodes whose
+    container engine does not answer, and since when.
     """
     found = [item for run in runs if (item := _run(run)) is not None]
     for node in nodes:
         found.extend(_node(node, skews.get(node.id, 0.0), now, wall))
+        if node.id in engines_away and node.state is NodeState.ONLINE:
+            found.append(_engine(node, engines_away[node.id]))
     if storage != "ok":
         text = (
             "the server's disk is full: nothing new is accepted"
@@ -70,6 +76,12 @@ def _run(run: Run) -> Attention | None:
             return Attention(run.created_at, "run", run.id, run.pipeline, text, f"gamenode run show {run.id}")
         case _:
             return None
+
+
+def _engine(node: Node, since: float) -> Attention:
+    engine = host_facts(node.facts).engine
+    text = f"{engine.name or 'the container engine'} is away on {node.name}: {engine.problem}"
+    return Attention(since, "node", node.id, node.name, text, f"gamenode node show {node.name}")
 
 
 def _node(node: Node, skew: float, now: float, wall: float) -> Iterable[Attention]:
