@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gamenode_agent.config import AgentSettings
-from gamenode_agent.engines.processes import Processes
+from gamenode_agent.engines.attempts import Attempts
 from gamenode_agent.journal import Attempt, Entry, Journal, StorageFull
 from gamenode_agent.outbox import Outbox
 from gamenode_agent.runner.runner import Runner
@@ -33,7 +33,7 @@ class Housekeeping:
         journal: Journal,
         outbox: Outbox,
         runner: Runner,
-        processes: Processes,
+        attempts: Attempts,
         workspaces: Workspaces,
     ) -> None:
         self._group = group
@@ -42,7 +42,7 @@ class Housekeeping:
         self._journal = journal
         self._outbox = outbox
         self._runner = runner
-        self._processes = processes
+        self._attempts = attempts
         self._workspaces = workspaces
         self._dropping: asyncio.TimerHandle | None = None
 
@@ -82,7 +82,7 @@ class Housekeeping:
     def dropped(self, keys: Sequence[Attempt]) -> None:
         """The journal has forgotten these attempts."""
         for key in keys:
-            self._processes.forget(key)
+            self._attempts.forget(key)
 
     def close(self) -> None:
         """Leaves the rest to the next process."""

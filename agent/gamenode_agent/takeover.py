@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping
 from typing import NoReturn
 
-from gamenode_agent.engines.processes import Processes, as_attempt
+from gamenode_agent.engines.attempts import Attempts
+from gamenode_agent.engines.processes import as_attempt
 from gamenode_agent.journal import Attempt, AttemptRow, Contents, Journal
 from gamenode_agent.link.logs import LogShipper
 from gamenode_agent.runner.runner import Runner
@@ -28,11 +29,9 @@ _RETRY = 1.0
 class Takeover:
     """Brings attempts, tasks and logs back together."""
 
-    def __init__(
-        self, *, journal: Journal, processes: Processes, runner: Runner, logs: LogShipper, boot_id: str
-    ) -> None:
+    def __init__(self, *, journal: Journal, attempts: Attempts, runner: Runner, logs: LogShipper, boot_id: str) -> None:
         self._journal = journal
-        self._processes = processes
+        self._attempts = attempts
         self._runner = runner
         self._logs = logs
         self._boot_id = boot_id
@@ -44,15 +43,15 @@ class Takeover:
 
     async def at_start(self, contents: Contents) -> None:
         """Takes up everything the journal has. Raises GameNodeError where there is no supervisor to be had."""
-        await self._processes.connect()
+        await self._attempts.connect()
         attempts = {row.key: row.boot_id for row in contents.attempts}
-        reports = await self._processes.recover(attempts)
-        for report in await self._processes.known():
+        reports = await self._attempts.recover(attempts)
+        for report in await self._attempts.known():
             if report.phase is Phase.RUNNING and as_attempt(report.key) not in attempts:
                 # A journal that was lost: what it started ends by itself or at its timeout, and is not ours to stop.
                 logger.warning("an attempt runs that the journal does not know", extra={"attempt": str(report.key)})
                 attempts[as_attempt(report.key)] = self._boot_id
-        self._processes.sweep(attempts)  # before a first new one is made
+        self._attempts.sweep(attempts)  # before a first new one is made
         taken_up, kill = await self._runner.restore(contents, reports, boot_id=self._boot_id)
         await self._kill(kill)
         # Tasks have been moving since: what of them is over by now has told its log by itself.
@@ -69,9 +68,9 @@ class Takeover:
             await self._doubt.wait()
             self._doubt.clear()
             try:
-                await self._processes.connect()
+                await self._attempts.connect()
                 attempts = dict.fromkeys(self._runner.under_way(), self._boot_id)
-                reports = await self._processes.recover(attempts)
+                reports = await self._attempts.recover(attempts)
                 logger.warning("the supervisor is back", extra={"attempts": len(attempts)})
                 await self._kill(self._runner.settle(reports))
             except GameNodeError as error:
@@ -88,10 +87,10 @@ class Takeover:
 
     async def _kill(self, attempts: list[Attempt]) -> None:
         for key in attempts:
-            await self._processes.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
+            await self._attempts.stop(key, force=True, code=Code.LOST, reason="nobody knows how far it got")
 
     def _offer_log(self, row: AttemptRow, report: AttemptReport | None) -> None:
-        path = self._processes.log_path(row.key)
+        path = self._attempts.log_path(row.key)
         if row.ended:
             self._logs.ended(row.key, path, LogSummary.FromString(row.log))
         elif report is not None and report.size:

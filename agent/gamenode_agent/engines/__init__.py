@@ -1,3 +1,3 @@
-"""What steps are executed by: processes, through the supervisor."""
+"""What steps are carried out by: processes through the supervisor, the agent itself, and the engines it works with."""
 
 from __future__ import annotations

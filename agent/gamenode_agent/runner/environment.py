@@ -35,7 +35,7 @@ def render(task: Task, plan: Plan, step: StepPlan, *, own: Mapping[str, str]) ->
     bindings: Mapping[str, str] = script.bindings if script is not None else {}
     texts = (*plan.env.values(), *step.env.values(), *argv, step.workdir, step.user)
     if not bindings and not any("${{" in text for text in texts):
-        return Rendered(_checked({**plan.env, **step.env}, own), argv, step.workdir, step.user)
+        return Rendered(checked({**plan.env, **step.env}, own), argv, step.workdir, step.user)
 
     from gamenode_pipelines import expressions  # most steps of most pipelines do without
 
@@ -46,14 +46,15 @@ def render(task: Task, plan: Plan, step: StepPlan, *, own: Mapping[str, str]) ->
     for name, source in bindings.items():
         env[name] = expressions.to_text(expressions.evaluate(source, scope))
     return Rendered(
-        _checked(env, own),
+        checked(env, own),
         [expressions.render(part, scope) for part in argv],
         expressions.render(step.workdir, scope),
         expressions.render(step.user, scope),
     )
 
 
-def _checked(env: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
+def checked(env: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """`env` with `own` on top. Raises GameNodeError(LIMIT_EXCEEDED) for a value that no program can be given."""
     env.update(own)
     for name, value in env.items():
         if len(name) + len(value.encode()) > MAX_VARIABLE:

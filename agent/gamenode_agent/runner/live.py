@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from gamenode_agent import steps
+from gamenode_agent.engines.inline import InlineRequest
 from gamenode_agent.engines.processes import as_attempt
 from gamenode_agent.journal import Attempt, AttemptRow, Entry, StorageFull, TaskRow
 from gamenode_agent.runner.advance import Advance, Happened, advance
 from gamenode_agent.runner.outputs import read_outputs
 from gamenode_agent.runner.shell import Shell
-from gamenode_agent.runner.timers import Timers
 from gamenode_agent.supervisor.client import AttemptReport, SpawnRequest
+from gamenode_agent.timers import Timers
 from gamenode_pipelines.effects import (
     FinishTask,
     Ignored,
@@ -142,7 +143,7 @@ class LiveTask:
         at = min(now, max(report.ended_at, step.started_at if step is not None else now)) if report.ended_at else now
         error, outputs = report.error, {}
         try:
-            outputs = read_outputs(f"{self._shell.processes.directory(key)}/{steps.OUTPUT_FILE}")
+            outputs = read_outputs(f"{self._shell.attempts.directory(key)}/{steps.OUTPUT_FILE}")
         except GameNodeError as unreadable:
             # A step that failed says why by itself; one that would have succeeded must not go on without its outputs.
             error = error or (None if report.exit_code else unreadable.error)
@@ -289,7 +290,7 @@ class LiveTask:
                     if log is not None and has_log(log):
                         self._shell.log_ended(key, log)
                     else:
-                        self._shell.processes.forget(key)
+                        self._shell.attempts.forget(key)
                 case _:
                     pass
 
@@ -328,7 +329,7 @@ class LiveTask:
         try:
             request = self._request(key)
             failpoint("runner.before_spawn")
-            await self._shell.processes.spawn(request)
+            await self._shell.attempts.start(request)
             failpoint("runner.after_spawn")
         except GameNodeError as error:
             if error.code is Code.SUPERVISOR_LOST:
@@ -351,7 +352,7 @@ class LiveTask:
     async def _stop(self, key: Attempt, *, force: bool, code: Code, why: str) -> bool:
         """False if it does not run, or nobody knows: then recovery asks again for what is still to be stopped."""
         try:
-            return await self._shell.processes.stop(key, force=force, code=code, reason=why)
+            return await self._shell.attempts.stop(key, force=force, code=code, reason=why)
         except GameNodeError as error:
             logger.error("a step could not be stopped: %s", error.message, extra={"task": key.task_id})
             self._shell.on_doubt()
@@ -363,13 +364,19 @@ class LiveTask:
             return f"cancelled by {cancel.by}{': ' if cancel.reason else ''}{cancel.reason}"
         return "the task took too long" if code is Code.TASK_TIMEOUT else "stopped with its task"
 
-    def _request(self, key: Attempt) -> SpawnRequest:
+    def _request(self, key: Attempt) -> SpawnRequest | InlineRequest:
         step = self.plan.step(key.step_id)
         shared = bool(step.user) or any(each.user for each in (*self.plan.steps, *self.plan.finally_))
         workspace = self._shell.workspaces.prepare(*self.key, self._files, shared=shared)
-        directory = self._shell.processes.prepare(key)
+        directory = self._shell.attempts.prepare(key)
         context = steps.StepContext(
-            key=key, task=self.task, plan=self.plan, step=step, workspace=workspace, directory=directory
+            key=key,
+            task=self.task,
+            plan=self.plan,
+            step=step,
+            workspace=workspace,
+            directory=directory,
+            tools=self._shell.tools,
         )
         return steps.KINDS[step.kind](context)
 

@@ -329,7 +329,7 @@ class Runner:
             row = TaskRow(task.id, task.fence, str(TaskState.CANCELLED), True, "", b"", now)
         await self._commit(Entry(at=now, task=row, dropped=attempts))
         for key in attempts:
-            self._shell.processes.forget(key)
+            self._shell.attempts.forget(key)
         self._shell.workspaces.finish(*live.key, succeeded=False)
         self._drop(live)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gamenode_agent.engines.processes import Processes
+from gamenode_agent.engines.attempts import Attempts
 from gamenode_agent.journal import Attempt, Journal
 from gamenode_agent.runner.workspace import Workspaces
+from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.events import LogSummary
 from gamenode_proto.process.clock import Clock
 
@@ -24,7 +25,8 @@ class Shell:
     group: asyncio.TaskGroup
     journal: Journal
     clock: Clock
-    processes: Processes
+    attempts: Attempts
+    tools: Tools
     workspaces: Workspaces
     log_ended: Callable[[Attempt, LogSummary], None]
     #: After every commit, with the newest record that tells of the task.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from gamenode_agent.engines.inline import InlineRequest
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
 from gamenode_agent.steps.run import spawn_request
 from gamenode_agent.supervisor.client import SpawnRequest
@@ -13,8 +14,8 @@ from gamenode_pipelines.plan import Plan
 
 __all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "unknown_kinds"]
 
-#: What turns a step into a process to start.
-KINDS: Mapping[str, Callable[[StepContext], SpawnRequest]] = MappingProxyType({"run": spawn_request})
+#: What turns a step into something to start: a process, or what the agent carries out itself.
+KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = MappingProxyType({"run": spawn_request})
 
 
 def unknown_kinds(plan: Plan) -> Error | None:

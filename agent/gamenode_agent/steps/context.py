@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from gamenode_agent.journal import Attempt
+from gamenode_agent.runner.environment import checked, render
+from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.plan import Plan, StepPlan
+from gamenode_pipelines.scope import task_scope
 from gamenode_pipelines.tasks import Task
 
 SCRIPT_FILE = "script"
 OUTPUT_FILE = "output"
+_HOST_PATHS = frozenset({"GAMENODE_WORKSPACE", "GAMENODE_OUTPUT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,25 @@ class StepContext:
     workspace: str
     #: The attempt's own folder; exists.
     directory: str
+    tools: Tools
+
+    def values(self) -> dict[str, Any]:
+        """What the step's `with` says, every field of its kind, rendered, checked and typed.
+
+        Raises GameNodeError(INVALID_ARGUMENT) with the field's name.
+        """
+        kinds: Any = import_module("gamenode_pipelines.kinds")
+        found: dict[str, Any] = kinds.rendered(self.step.kind, self.step.with_, task_scope(self.task, self.plan))
+        return found
+
+    def container_env(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What a container of the step gets: the environment of the plan, of the step, and `own`, its `with.env`.
+
+        On top, what says which attempt this is; folders of the host mean nothing in there. Raises GameNodeError.
+        """
+        env = {**render(self.task, self.plan, self.step, own={}).env, **own}
+        marks = {name: value for name, value in self.own_env().items() if name not in _HOST_PATHS}
+        return checked(env, marks)
 
     def own_env(self) -> dict[str, str]:
         """The variables that every process of a step gets."""

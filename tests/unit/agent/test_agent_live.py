@@ -18,6 +18,7 @@ from gamenode_agent.runner.live import LiveTask
 from gamenode_agent.runner.runner import Runner
 from gamenode_agent.runner.shell import Shell
 from gamenode_agent.runner.workspace import Workspaces
+from gamenode_agent.steps.tools import Tools
 from gamenode_agent.supervisor.client import AttemptKey, AttemptReport, Phase, SpawnRequest
 from gamenode_pipelines import tasks
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -32,7 +33,7 @@ PLAN = Plan("p", 1, (StepPlan("a", "run", script=Script(text="true")),))
 
 @dataclass
 class PlayedSupervisor:
-    """What stands for `Processes`: notes what it is asked, and loses its connection when it is told to."""
+    """What stands for `Attempts`: notes what it is asked, and loses its connection when it is told to."""
 
     directory_: Path
     spawned: list[Attempt] = field(default_factory=list)
@@ -46,7 +47,7 @@ class PlayedSupervisor:
         Path(self.directory(key)).mkdir(exist_ok=True)
         return self.directory(key)
 
-    async def spawn(self, request: SpawnRequest) -> AttemptReport:
+    async def start(self, request: SpawnRequest) -> AttemptReport:
         key = AttemptKey(*request.key)
         self.spawned.append(Attempt(*key))
         return AttemptReport(key, Phase.RUNNING)
@@ -65,7 +66,7 @@ class PlayedSupervisor:
 class World:
     group: asyncio.TaskGroup
     journal: Journal
-    processes: PlayedSupervisor
+    attempts: PlayedSupervisor
     shell: Shell
     runner: Runner
     doubts: list[bool]
@@ -78,21 +79,22 @@ class World:
         live = LiveTask(self.shell, self.task(plan), plan, digest="d")
         self.runner._live["t"] = live
         live.accept(TaskAccepted(), TaskStarted(), bundle=None)
-        await until(lambda: len(self.processes.spawned) == count, every=0.005, what="the first steps")
+        await until(lambda: len(self.attempts.spawned) == count, every=0.005, what="the first steps")
         return live
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     journal = Journal(tmp_path / "journal.db")
-    processes = PlayedSupervisor(tmp_path)
+    attempts = PlayedSupervisor(tmp_path)
     doubts: list[bool] = []
     async with asyncio.TaskGroup() as group:
         shell = Shell(
             group=group,
             journal=journal,
             clock=BootClock.from_wall(),
-            processes=processes,  # type: ignore[arg-type]
+            attempts=attempts,  # type: ignore[arg-type]
+            tools=Tools(BootClock.from_wall(), "c", "n", "n", None, (1, 2)),
             workspaces=Workspaces(tmp_path / "work"),
             log_ended=lambda _key, _log: None,
             on_commit=lambda live, seq: made.runner.committed(live, seq),
@@ -114,7 +116,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             server_clock=lambda: 0.0,
             acked=lambda: 0,
         )
-        made = World(group, journal, processes, shell, runner, doubts)
+        made = World(group, journal, attempts, shell, runner, doubts)
         yield made
     await journal.close()
 
@@ -131,7 +133,7 @@ async def test_a_step_of_any_name_is_tried_again(world: World, name: str) -> Non
     live = await world.started(replace(PLAN, steps=(again, beside)), count=2)
     live.attempt_ended(ended(Attempt("t", 1, name, 1), 1))
     live.attempt_ended(ended(Attempt("t", 1, "beside", 1)))
-    await until(lambda: len(world.processes.spawned) == 3, seconds=2.0, every=0.005, what="the second attempt")
+    await until(lambda: len(world.attempts.spawned) == 3, seconds=2.0, every=0.005, what="the second attempt")
     live.attempt_ended(ended(Attempt("t", 1, name, 2)))
     await until(lambda: live.task.state is TaskState.SUCCEEDED, every=0.005, what="the task's end")
 
@@ -139,12 +141,12 @@ async def test_a_step_of_any_name_is_tried_again(world: World, name: str) -> Non
 async def test_a_stop_that_got_lost_is_asked_for_again(world: World) -> None:
     live = await world.started(PLAN)
     key = Attempt("t", 1, "a", 1)
-    world.processes.deaf = True
+    world.attempts.deaf = True
     live.deliver(CancelRequested(CancelInfo("me", "", False, 1.0)))
     await until(lambda: world.doubts, every=0.005, what="the doubt")
-    world.processes.deaf = False
+    world.attempts.deaf = False
     assert world.runner.settle({key: AttemptReport(AttemptKey(*key), Phase.RUNNING)}) == []
-    await until(lambda: world.processes.stopped == [key], seconds=2.0, every=0.005, what="another stop")
+    await until(lambda: world.attempts.stopped == [key], seconds=2.0, every=0.005, what="another stop")
     live.attempt_ended(ended(key, 143))
     await until(lambda: live.task.state.ended, every=0.005, what="the task's end")
 
@@ -154,7 +156,7 @@ async def test_what_was_started_while_the_supervisor_was_asked_is_left_alone(wor
     assert world.runner.settle({}) == []
     live.attempt_ended(ended(Attempt("t", 1, "a", 1)))
     await until(lambda: live.task.state is TaskState.SUCCEEDED, every=0.005, what="the task's end")
-    assert len(world.processes.spawned) == 1
+    assert len(world.attempts.spawned) == 1
 
 
 async def test_an_end_that_is_told_while_tasks_are_taken_up_is_not_lost(
@@ -164,7 +166,7 @@ async def test_an_end_that_is_told_while_tasks_are_taken_up_is_not_lost(
     live = await world.started(PLAN)
     key = Attempt("t", 1, "a", 1)
     world.runner._live.clear()
-    world.processes.spawned.clear()
+    world.attempts.spawned.clear()
     await world.journal.close()
     contents = (journal := Journal(world.journal.path)).contents
     world.shell.journal._writer = journal._writer  # the same file, opened again
@@ -177,4 +179,4 @@ async def test_an_end_that_is_told_while_tasks_are_taken_up_is_not_lost(
     monkeypatch.setattr(Bundles, "stored", stored)
     assert (await world.runner.restore(contents, running, boot_id="boot"))[1] == []
     await until(lambda: not world.runner.live_keys(), seconds=2.0, every=0.005, what="the task's end")
-    assert world.processes.spawned == []
+    assert world.attempts.spawned == []

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gamenode_agent.clock import BootClock
 from gamenode_agent.journal import Attempt
 from gamenode_agent.recovery import Adopt, Harvest, Lost, Respawn, judge
 from gamenode_agent.runner.advance import Happened, advance
 from gamenode_agent.runner.environment import render
 from gamenode_agent.runner.outputs import MAX_BYTES, parse_outputs, read_outputs
-from gamenode_agent.runner.timers import Timers
 from gamenode_agent.runner.workspace import Workspaces
 from gamenode_agent.steps import KINDS, StepContext, unknown_kinds
+from gamenode_agent.steps.tools import Tools
 from gamenode_agent.supervisor.client import AttemptKey, AttemptReport, Phase
+from gamenode_agent.timers import Timers
 from gamenode_pipelines import tasks
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import StepEnded, TaskAccepted, TaskAssigned, TaskEvent, TaskStarted
@@ -27,6 +29,8 @@ from gamenode_pipelines.plan import Plan, Script, StepPlan
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import NodeFacts, Task
 from gamenode_proto.codec.plan import BundleFile
+
+TOOLS = Tools(BootClock.from_wall(), "cluster", "node", "eu-1", None, (1, 2))
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
 
@@ -145,6 +149,7 @@ def _context(plan: Plan, folder: Path) -> StepContext:
         step=plan.step("a"),
         workspace=str(folder / "work"),
         directory=str(folder),
+        tools=TOOLS,
     )
 
 
@@ -182,6 +187,7 @@ def test_an_argv_is_rendered_and_an_unknown_shell_named(tmp_path: Path) -> None:
         step=step,
         workspace=str(tmp_path),
         directory=str(tmp_path),
+        tools=TOOLS,
     )
     assert KINDS["run"](context).argv == ("echo", "eu-1")
     with pytest.raises(GameNodeError, match="fish"):
@@ -243,7 +249,7 @@ class Hand:
 
 
 async def test_timers_go_by_the_clock_and_not_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gamenode_agent.runner.timers.LONGEST", 0.01)
+    monkeypatch.setattr("gamenode_agent.timers.LONGEST", 0.01)
     clock, timers, fired = Hand(), Timers(Hand()), []
     timers = Timers(clock)
     timers.set("a", 100.0, lambda: fired.append("a"))
