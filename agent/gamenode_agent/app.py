@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.containers.assembly import Containers
-from gamenode_agent.engines.attempts import Attempts
+from gamenode_agent.engines.processes import Processes
 from gamenode_agent.failures import leaves
 from gamenode_agent.host import HostMetrics, facts
 from gamenode_agent.housekeeping import Housekeeping
@@ -28,6 +28,7 @@ from gamenode_agent.journal import Attempt, Contents, Entry, Journal, StorageFul
 from gamenode_agent.leaving import JOURNAL_FILE
 from gamenode_agent.link.connection import Link, LinkHooks, LinkState
 from gamenode_agent.link.logs import LogLimits, LogShipper
+from gamenode_agent.news import NodeNews
 from gamenode_agent.outbox import Outbox
 from gamenode_agent.runner.admission import Admission
 from gamenode_agent.runner.bundles import Bundles
@@ -149,10 +150,17 @@ class Agent:
         )
         self.metrics = HostMetrics(settings.root)
         self.containers = Containers(
-            settings, self._identity, clock=self.clock, tell=self._tell, on_engine=self._write_status
+            settings,
+            self._identity,
+            clock=self.clock,
+            group=self.group,
+            tell=self._tell,
+            reply=lambda command_id, error: self.link.send_result(command_id, error),
+            on_engine=self._engine_changed,
         )
+        self.news = NodeNews(self.metrics, self.containers.inventory, self._facts)
         self.workspaces = Workspaces(agent_dir / "work")
-        self.attempts = Attempts(
+        self.processes = Processes(
             settings.root,
             group=self.group,
             on_ended=self._attempt_ended,
@@ -177,15 +185,14 @@ class Agent:
             clock=self.clock,
             journal=journal,
             outbox=self.outbox,
-            logs=self.logs,
+            uplinks=(self.logs, self.containers.answers),
             max_epoch=int(meta.get("max_epoch", "0")),
         )
         shell = Shell(
             group=self.group,
             journal=journal,
             clock=self.clock,
-            attempts=self.attempts,
-            tools=self.containers.tools,
+            processes=self.processes,
             workspaces=self.workspaces,
             log_ended=self._log_ended,
             on_commit=lambda live, seq: self.runner.committed(live, seq),
@@ -209,7 +216,7 @@ class Agent:
             acked=lambda: self.outbox.acked,
         )
         self.takeover = Takeover(
-            journal=journal, attempts=self.attempts, runner=self.runner, logs=self.logs, boot_id=self.boot_id
+            journal=journal, processes=self.processes, runner=self.runner, logs=self.logs, boot_id=self.boot_id
         )
         self.housekeeping = Housekeeping(
             group=self.group,
@@ -218,7 +225,7 @@ class Agent:
             journal=journal,
             outbox=self.outbox,
             runner=self.runner,
-            attempts=self.attempts,
+            processes=self.processes,
             workspaces=self.workspaces,
         )
         journal.on_records = self.outbox.appended
@@ -235,7 +242,7 @@ class Agent:
         # What has been made until now stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
-        self._capabilities = (await self.attempts.capabilities()).names()
+        self._capabilities = (await self.processes.capabilities()).names()
         await self.containers.first_look()
 
     async def serve(self, announce: Callable[[str], None]) -> None:
@@ -246,7 +253,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGUSR1, self._read_addresses)
         hooks = LinkHooks(
             hello=self._hello,
-            sample=self.metrics.sample,
+            news=self.news,
+            containers=self.containers,
             on_state=lambda state: self._link_changed(state, announce),
             cancel_everything=self.runner.cancel_everything,
             on_restart=lambda: self._end(Ending.RESTART),
@@ -266,7 +274,7 @@ class Agent:
         """Closes files and connections; leaves what runs alone."""
         self.housekeeping.close()
         await self.containers.close()
-        await self.attempts.close()
+        await self.processes.close()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
         except StorageFull as error:
@@ -305,13 +313,13 @@ class Agent:
         self.runner.attempt_ended(report)
 
     def _output_grew(self, key: Attempt, size: int) -> None:
-        self.logs.grown(key, self.attempts.log_path(key), size)
+        self.logs.grown(key, self.processes.log_path(key), size)
 
     def _log_ended(self, key: Attempt, summary: LogSummary) -> None:
-        self.logs.ended(key, self.attempts.log_path(key), log_summary_to_proto(summary))
+        self.logs.ended(key, self.processes.log_path(key), log_summary_to_proto(summary))
 
     def _hello(self) -> Hello:
-        return Hello(
+        hello = Hello(
             node_id=self._identity.node_id,
             boot_id=self.boot_id,
             agent_run_id=self.run_id,
@@ -322,15 +330,20 @@ class Agent:
             outbox_last=self.outbox.last,
             max_epoch=self.link.max_epoch,
             inventory=self.runner.inventory(),
-            facts=self._facts(),
             now=self.clock.now(),
         )
+        self.news.begin(hello)
+        return hello
 
     def _facts(self) -> HostFacts:
         found = facts(data_dir=self.settings.root, version=agent_version(), slots=self.settings.slots)
         found.capabilities.extend(self._capabilities)
         self.containers.add_facts(found)
         return found
+
+    def _engine_changed(self) -> None:
+        self.news.facts_may_differ()
+        self._write_status()
 
     def _link_changed(self, state: LinkState, announce: Callable[[str], None]) -> None:
         self._write_status(state)

@@ -13,11 +13,15 @@ from typing import Any
 
 from gamenode_agent.config import NO_ENGINE, AgentSettings
 from gamenode_agent.containers import facts
+from gamenode_agent.containers.answers import Answers
+from gamenode_agent.containers.commands import Commands, PlainEndings
+from gamenode_agent.containers.inventory import Inventory
 from gamenode_agent.engines.containers import ContainerEngine, ContainerEvent
 from gamenode_agent.identity import Identity
 from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.process.clock import Clock
+from gamenode_proto.v1.agent_link_pb2 import ContainerCommand, ContainerLogsWanted
 from gamenode_proto.v1.nodes_pb2 import HostFacts
 
 #: Seconds that an agent's start may wait for an engine.
@@ -25,7 +29,7 @@ FIRST_LOOK = 0.5
 
 
 class Containers:
-    """The container part of one agent. Made on the loop it lives on."""
+    """The container part of one agent, and the link's `ContainerOrders`. Made on the loop it lives on."""
 
     def __init__(
         self,
@@ -33,23 +37,43 @@ class Containers:
         identity: Identity,
         *,
         clock: Clock,
+        group: asyncio.TaskGroup,
         tell: Callable[[str, Mapping[str, str]], None],
+        reply: Callable[[str, GameNodeError | None], None],
         on_engine: Callable[[], None],
     ) -> None:
-        self.engine = open_engine(settings)
+        self.engine = engine = open_engine(settings)
         self.tools = Tools(
             clock=clock,
             cluster_id=identity.cluster_id,
             node_id=identity.node_id,
             node_name=identity.name,
-            engine=self.engine,
+            engine=engine,
             port_range=settings.ports,
         )
+        self.inventory = Inventory(engine, cluster_id=identity.cluster_id)
+        self.commands = Commands(
+            engine,
+            PlainEndings(engine) if engine is not None else None,
+            cluster_id=identity.cluster_id,
+            engine_wait=settings.engine_wait,
+            group=group,
+            reply=reply,
+        )
+        self.answers = Answers(engine, engine_wait=settings.engine_wait, group=group)
         self._tell = tell
         self._on_engine = on_engine
         self._was_available = False
-        if self.engine is not None:
-            self.engine.subscribe(self._heard)
+        if engine is not None:
+            engine.subscribe(self._heard)
+
+    def command(self, command: ContainerCommand) -> None:
+        """Carries out a command of the server's."""
+        self.commands.take(command)
+
+    def logs_wanted(self, wanted: ContainerLogsWanted) -> None:
+        """Answers the server with a container's log."""
+        self.answers.logs_wanted(wanted)
 
     def add_facts(self, found: HostFacts) -> None:
         """Puts what is known of the engine, and what it can do, into the facts of this host."""
@@ -63,7 +87,8 @@ class Containers:
         if self.engine is None:
             return
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.engine.run())
+            group.create_task(self.engine.run(), name="engine")
+            group.create_task(self.inventory.run(), name="containers")
 
     async def first_look(self) -> None:
         """Gives an engine that seems to be there a moment to answer, so that the first Hello can tell of it."""
@@ -78,6 +103,7 @@ class Containers:
 
     def _heard(self, event: ContainerEvent | None) -> None:
         engine = self.engine
+        self.inventory.heard(event)
         if event is not None or engine is None:
             return
         if engine.available != self._was_available:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,17 +20,18 @@ from gamenode_agent.config import AgentSettings
 from gamenode_agent.failures import leaves
 from gamenode_agent.identity import Identity, save_identity
 from gamenode_agent.journal import Journal, StorageFull
-from gamenode_agent.link.logs import LogShipper
+from gamenode_agent.link.beats import News
+from gamenode_agent.link.orders import ContainerOrders, Orders
 from gamenode_agent.link.session import Drained, OutboxRewound, Session, SessionLimits, Work
+from gamenode_agent.link.side_channel import SideChannel, Uplink
 from gamenode_agent.outbox import Outbox
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto import transport
 from gamenode_proto.backoff import full_jitter
 from gamenode_proto.errors import from_rpc
 from gamenode_proto.process.clock import Clock, wall_clock
-from gamenode_proto.v1.agent_link_pb2 import Config, FetchBundleRequest, Hello, Reset, Restart, Welcome
+from gamenode_proto.v1.agent_link_pb2 import Config, FetchBundleRequest, Hello, Welcome
 from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkStub
-from gamenode_proto.v1.nodes_pb2 import Metrics
 
 if TYPE_CHECKING:
     from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkAsyncStub
@@ -73,7 +73,8 @@ class LinkHooks:
     """What the link asks of the rest of the agent."""
 
     hello: Callable[[], Hello]
-    sample: Callable[[float], Metrics]
+    news: News
+    containers: ContainerOrders
     on_state: Callable[[LinkState], None]
     cancel_everything: Callable[[str, str], None]
     on_restart: Callable[[], None]
@@ -91,7 +92,7 @@ class Link:
         clock: Clock,
         journal: Journal,
         outbox: Outbox,
-        logs: LogShipper,
+        uplinks: Sequence[Uplink],
         max_epoch: int,
     ) -> None:
         self.identity = identity
@@ -104,7 +105,7 @@ class Link:
         self._clock = clock
         self._journal = journal
         self._outbox = outbox
-        self._logs = logs
+        self._uplinks = uplinks
         self._keepalive = transport.Keepalive(
             settings.keepalive_time, settings.keepalive_timeout, min(5.0, settings.reconnect_max)
         )
@@ -134,6 +135,12 @@ class Link:
             if self._address not in addresses:
                 self._end_session("the server has moved")
 
+    def send_result(self, command_id: str, error: GameNodeError | None = None) -> None:
+        """What became of a command, by the session that is open now. Without one it is not told: the server, which
+        has not heard, orders it again."""
+        if self._session is not None:
+            self._session.send_result(command_id, error)
+
     async def fetch_bundle(self, digest: str, task_id: str) -> bytes:
         """A bundle's bytes from the server. Raises GameNodeError."""
         stub = self._stub
@@ -155,6 +162,12 @@ class Link:
     async def run(self, work: Work, hooks: LinkHooks) -> None:
         """Connects, and connects again, until `stop`."""
         loop = asyncio.get_running_loop()
+        orders = Orders(
+            hooks.containers,
+            cancel_everything=hooks.cancel_everything,
+            on_restart=hooks.on_restart,
+            on_reset_outbox=self._next_outbox,
+        )
         addresses = self._addresses()
         failures = 0
         while not self._stopping.is_set():
@@ -165,7 +178,7 @@ class Link:
                 if self._reset_outbox:
                     await self._renew_outbox()
                 await self._keep_certificate()
-                await self._one(next(addresses), work, hooks)
+                await self._one(next(addresses), work, hooks, orders)
             except Drained as drained:
                 delay = drained.retry_after + full_jitter(1, random.random(), base=self._settings.reconnect_base)
                 problem = f"the server asked us to come back: {drained.reason}"
@@ -198,12 +211,13 @@ class Link:
                 await self._pause(delay)
         self._set_state(hooks, LinkState(problem="stopped", since=self._clock.now()))
 
-    async def _one(self, address: str, work: Work, hooks: LinkHooks) -> None:
+    async def _one(self, address: str, work: Work, hooks: LinkHooks, orders: Orders) -> None:
         """One session with the server at `address`."""
         self._address = address
         async with self._open(address) as channel:
             stub: AgentLinkAsyncStub = AgentLinkStub(channel)
             settings = self._settings
+            side = SideChannel(lambda: self._open(address))
             keeper: asyncio.Task[None] | None = None
 
             def welcomed(welcome: Welcome) -> None:
@@ -212,7 +226,8 @@ class Link:
                 self._good = address
                 self.max_epoch = max(self.max_epoch, welcome.epoch)
                 self.server_ahead = welcome.now - self._clock.now()
-                self._logs.connected(lambda: self._open_logs(address))
+                for uplink in self._uplinks:
+                    uplink.connected(side.open)
                 state = LinkState(
                     True, address, self._clock.now(), welcome.epoch, welcome.session_id, welcome.server_version
                 )
@@ -225,12 +240,12 @@ class Link:
                 hello=hooks.hello(),
                 outbox=self._outbox,
                 work=work,
-                sample=hooks.sample,
+                news=hooks.news,
                 clock=self._clock,
                 limits=SessionLimits(settings.welcome_timeout, settings.silence_limit, settings.goodbye_timeout),
                 on_welcome=welcomed,
                 on_config=self._take_config,
-                on_command=lambda command: self._command(command, hooks),
+                on_order=lambda order: orders.take(session, order),
             )
             try:
                 async with asyncio.TaskGroup() as group:
@@ -243,7 +258,8 @@ class Link:
                 raise leaves(ended)[0] from None
             finally:
                 self._stub = None
-                self._logs.connected(None)
+                for uplink in self._uplinks:
+                    uplink.connected(None)
 
     async def _keep_session(self, session: Session, stub: AgentLinkAsyncStub) -> None:
         """While a session lasts: notes its epoch, and renews the certificate in time."""
@@ -308,28 +324,8 @@ class Link:
             except OSError as error:
                 logger.warning("the server's new addresses could not be stored: %s", error)
 
-    def _command(self, command: Reset | Restart, hooks: LinkHooks) -> None:
-        session = self._session
-        if session is None:
-            return
-        if isinstance(command, Restart):
-            session.send_result(command.command_id)
-            hooks.on_restart()
-            return
-        match command.what:
-            case "session":
-                session.send_result(command.command_id)
-                session.leave("reset")
-            case "outbox":
-                session.send_result(command.command_id)
-                self._reset_outbox = True
-                session.leave("reset")
-            case "tasks":
-                hooks.cancel_everything("reset", "the node's tasks were reset")
-                session.send_result(command.command_id)
-            case other:
-                unknown = GameNodeError(Code.INVALID_ARGUMENT, f"this agent cannot reset {other!r}")
-                session.send_result(command.command_id, unknown)
+    def _next_outbox(self) -> None:
+        self._reset_outbox = True
 
     # -- small parts ---------------------------------------------------------------------------------------------------
 
@@ -352,14 +348,6 @@ class Link:
             keepalive=self._keepalive,
             own_connection=True,
         )
-
-    def _open_logs(self, address: str) -> AbstractAsyncContextManager[AgentLinkAsyncStub]:
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[AgentLinkAsyncStub]:
-            async with self._open(address) as channel:
-                yield AgentLinkStub(channel)
-
-        return opened()
 
     def _end_session(self, reason: str) -> None:
         self._again = True

@@ -12,16 +12,16 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 
 from gamenode_agent.failures import leaves
 from gamenode_agent.journal import Attempt
+from gamenode_agent.link.side_channel import OpenSide
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.backoff import full_jitter
 from gamenode_proto.errors import from_rpc
@@ -29,9 +29,6 @@ from gamenode_proto.logfile import LogReader
 from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.v1.agent_link_pb2 import ChunkRecord, LogAck, LogChunk, LogEnd, LogUpload
 from gamenode_proto.v1.common_pb2 import AttemptRef, LogHole, LogSummary
-
-if TYPE_CHECKING:
-    from gamenode_proto.v1.agent_link_pb2_grpc import AgentLinkAsyncStub
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +38,6 @@ STEP = 32 << 10
 SMALL = 16 << 10
 #: A log whose end was told this often without "complete" is given up.
 MAX_ENDS = 20
-
-#: Opens a channel for logs to the server of the session that is open now.
-OpenLogs = Callable[[], "AbstractAsyncContextManager[AgentLinkAsyncStub]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ class LogShipper:
         self._logs: dict[Attempt, _Log] = {}
         self._ready: deque[_Log] = deque()
         self._wake = asyncio.Event()
-        self._open: OpenLogs | None = None
+        self._open: OpenSide | None = None
         self._window = limits.chunk
         self._steady = False
         self._in_flight = 0
@@ -101,9 +95,9 @@ class LogShipper:
         """Logs that the server does not have whole."""
         return len(self._logs)
 
-    def connected(self, open_logs: OpenLogs | None) -> None:
+    def connected(self, open_side: OpenSide | None) -> None:
         """The server can be reached with this; None: it cannot."""
-        self._open = open_logs
+        self._open = open_side
         for log in self._logs.values():
             log.refused = False
             self._queue(log)
@@ -161,12 +155,12 @@ class LogShipper:
             return log.summary is not None or available >= SMALL or not log.in_flight
         return log.summary is not None and not log.end_sent
 
-    async def _ship(self, open_logs: OpenLogs) -> None:
+    async def _ship(self, open_side: OpenSide) -> None:
         self._window = self._limits.chunk
         self._steady = False
         self._in_flight = 0
         try:
-            async with open_logs() as stub:
+            async with open_side() as stub:
                 call = stub.Logs()
                 try:
                     async with asyncio.TaskGroup() as group:

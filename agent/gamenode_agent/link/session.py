@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 
 from gamenode_agent.failures import leaves
+from gamenode_agent.link.beats import Beats, News
 from gamenode_agent.outbox import Outbox
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.errors import from_rpc
@@ -26,6 +27,8 @@ from gamenode_proto.v1.agent_link_pb2 import (
     Cancel,
     CommandResult,
     Config,
+    ContainerCommand,
+    ContainerLogsWanted,
     Forget,
     Goodbye,
     Heartbeat,
@@ -37,7 +40,6 @@ from gamenode_proto.v1.agent_link_pb2 import (
     Updates,
     Welcome,
 )
-from gamenode_proto.v1.nodes_pb2 import Metrics
 from gamenode_proto.version import PROTOCOL, PROTOCOL_MIN
 
 if TYPE_CHECKING:
@@ -45,9 +47,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What a server that names no interval gets.
-HEARTBEAT_INTERVAL = 5.0
-METRICS_INTERVAL = 15.0
+#: What a server orders besides tasks.
+Order = Reset | Restart | ContainerCommand | ContainerLogsWanted
+
 #: Seconds without a word from the server that are always borne.
 MIN_SILENCE = 2.0
 
@@ -106,30 +108,27 @@ class Session:
         hello: Hello,
         outbox: Outbox,
         work: Work,
-        sample: Callable[[float], Metrics],
+        news: News,
         clock: Clock,
         limits: SessionLimits,
         on_welcome: Callable[[Welcome], None],
         on_config: Callable[[Config], None],
-        on_command: Callable[[Reset | Restart], None],
+        on_order: Callable[[Order], None],
     ) -> None:
         self._stub = stub
         self._hello = hello
         self._outbox = outbox
         self._work = work
-        self._sample = sample
-        self._clock = clock
+        self._beats = Beats(news, clock=clock, outbox=outbox, tasks_running=lambda: work.tasks_running)
         self._limits = limits
         self._on_welcome = on_welcome
         self._on_config = on_config
-        self._on_command = on_command
+        self._on_order = on_order
         self._call: grpc.aio.StreamStreamCall[AgentFrame, ServerFrame] | None = None
         self._writing = asyncio.Lock()
         self._leaving: asyncio.Event = asyncio.Event()
         self._reason = ""
         self._heard = 0.0
-        self._heartbeat_interval = HEARTBEAT_INTERVAL
-        self._metrics_interval = METRICS_INTERVAL
         self._group: asyncio.TaskGroup | None = None
         #: When the server accepted the session, by the loop's clock; 0 before.
         self.welcomed_at = 0.0
@@ -162,7 +161,7 @@ class Session:
                     self._group = group
                     group.create_task(self._receive())
                     group.create_task(self._send_records(cursor))
-                    group.create_task(self._beat())
+                    group.create_task(self._beats.run(self._beat))
                     group.create_task(self._watch())
                     group.create_task(self._say_goodbye())
             except BaseExceptionGroup as ended:
@@ -219,9 +218,13 @@ class Session:
                 case "drain":
                     raise Drained(frame.drain.retry_after, frame.drain.reason)
                 case "reset":
-                    self._on_command(frame.reset)
+                    self._on_order(frame.reset)
                 case "restart":
-                    self._on_command(frame.restart)
+                    self._on_order(frame.restart)
+                case "container_command":
+                    self._on_order(frame.container_command)
+                case "container_logs":
+                    self._on_order(frame.container_logs)
                 case other:  # a newer server's frame, or a second Welcome
                     logger.warning("a frame this agent does not know was ignored", extra={"frame": other or "empty"})
 
@@ -245,25 +248,14 @@ class Session:
             records = await self._outbox.batch(cursor)
         return records
 
-    async def _beat(self) -> NoReturn:
-        loop = asyncio.get_running_loop()
-        seq = 0
-        metrics_at = loop.time()
-        while True:
-            seq += 1
-            now = self._clock.now()
-            beat = Heartbeat(seq=seq, now=now, tasks_running=self._work.tasks_running, outbox_depth=self._outbox.depth)
-            if loop.time() >= metrics_at:
-                metrics_at = loop.time() + self._metrics_interval - 0.01
-                beat.metrics.CopyFrom(self._sample(now))
-            await self._write(AgentFrame(heartbeat=beat))
-            await asyncio.sleep(self._heartbeat_interval)
+    async def _beat(self, beat: Heartbeat) -> None:
+        await self._write(AgentFrame(heartbeat=beat))
 
     async def _watch(self) -> NoReturn:
         loop = asyncio.get_running_loop()
         while True:
             # By default three beats; never so few seconds that a busy host looks like a dead server.
-            limit = self._limits.silence or max(MIN_SILENCE, 3 * self._heartbeat_interval)
+            limit = self._limits.silence or max(MIN_SILENCE, 3 * self._beats.interval)
             due = self._heard + limit
             await asyncio.sleep(due - loop.time())
             late = loop.time() - due
@@ -287,8 +279,7 @@ class Session:
         raise AssertionError
 
     def _take_config(self, config: Config) -> None:
-        self._heartbeat_interval = config.heartbeat_interval or self._heartbeat_interval
-        self._metrics_interval = config.metrics_interval or self._metrics_interval
+        self._beats.take_config(config)
         self._on_config(config)
 
     async def _write(self, frame: AgentFrame) -> None:

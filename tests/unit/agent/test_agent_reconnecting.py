@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,9 @@ from gamenode_agent.identity import Identity
 from gamenode_agent.journal import Journal, StorageFull
 from gamenode_agent.link import connection
 from gamenode_agent.link.connection import Link, LinkHooks, LinkState
-from gamenode_agent.link.logs import LogLimits, LogShipper
 from gamenode_agent.link.session import OutboxRewound
 from gamenode_agent.outbox import Outbox
 from gamenode_proto.v1.agent_link_pb2 import Hello
-from gamenode_proto.v1.nodes_pb2 import Metrics
 from support.waiting import until
 
 
@@ -34,7 +33,6 @@ async def linked(tmp_path: Path, identity: Identity) -> AsyncIterator[tuple[Link
     states: list[LinkState] = [LinkState()]
     journal = Journal(tmp_path / "journal.db")
     outbox = Outbox(journal, outbox_id="o", first=1, last=0, acked=0)
-    logs = LogShipper(limits=LogLimits(1, 1, 1, 1), on_done=lambda _: None)
     settings = AgentSettings(data_dir=tmp_path, reconnect_base=0.01, reconnect_max=0.02)
     clock = BootClock.from_wall()
     link = Link(
@@ -44,12 +42,13 @@ async def linked(tmp_path: Path, identity: Identity) -> AsyncIterator[tuple[Link
         clock=clock,
         journal=journal,
         outbox=outbox,
-        logs=logs,
+        uplinks=(),
         max_epoch=0,
     )
-    hooks = LinkHooks(Hello, lambda _: Metrics(), states.append, lambda _by, _why: None, lambda: None)
+    nobody: Any = None  # no session comes to work, nor to tell anything
+    hooks = LinkHooks(Hello, nobody, nobody, states.append, lambda _by, _why: None, lambda: None)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(link.run(None, hooks))  # type: ignore[arg-type] # no session comes to work
+        running = group.create_task(link.run(nobody, hooks))
         yield link, lambda: states[-1].problem
         assert not running.done()
         link.stop("enough")
@@ -88,7 +87,7 @@ async def test_an_outbox_that_cannot_be_renamed_is_tried_again(tmp_path: Path, m
             raise StorageFull(OSError(28, "No space left on device"))
         return await renew(self)
 
-    async def one(_link: Link, _address: str, _work: object, _hooks: LinkHooks) -> None:
+    async def one(_link: Link, _address: str, *_: object) -> None:
         if tries == 0:
             raise OutboxRewound(1, 2)
         await asyncio.sleep(0.01)
