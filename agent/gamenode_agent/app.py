@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.containers.assembly import Containers
-from gamenode_agent.engines.processes import Processes
+from gamenode_agent.engines.attempts import Attempts
 from gamenode_agent.failures import leaves
 from gamenode_agent.host import HostMetrics, facts
 from gamenode_agent.housekeeping import Housekeeping
@@ -160,7 +160,7 @@ class Agent:
         )
         self.news = NodeNews(self.metrics, self.containers.inventory, self._facts)
         self.workspaces = Workspaces(agent_dir / "work")
-        self.processes = Processes(
+        self.attempts = Attempts(
             settings.root,
             group=self.group,
             on_ended=self._attempt_ended,
@@ -192,7 +192,8 @@ class Agent:
             group=self.group,
             journal=journal,
             clock=self.clock,
-            processes=self.processes,
+            attempts=self.attempts,
+            tools=self.containers.tools,
             workspaces=self.workspaces,
             log_ended=self._log_ended,
             on_commit=lambda live, seq: self.runner.committed(live, seq),
@@ -216,7 +217,7 @@ class Agent:
             acked=lambda: self.outbox.acked,
         )
         self.takeover = Takeover(
-            journal=journal, processes=self.processes, runner=self.runner, logs=self.logs, boot_id=self.boot_id
+            journal=journal, attempts=self.attempts, runner=self.runner, logs=self.logs, boot_id=self.boot_id
         )
         self.housekeeping = Housekeeping(
             group=self.group,
@@ -225,7 +226,7 @@ class Agent:
             journal=journal,
             outbox=self.outbox,
             runner=self.runner,
-            processes=self.processes,
+            attempts=self.attempts,
             workspaces=self.workspaces,
         )
         journal.on_records = self.outbox.appended
@@ -242,7 +243,7 @@ class Agent:
         # What has been made until now stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
-        self._capabilities = (await self.processes.capabilities()).names()
+        self._capabilities = (await self.attempts.capabilities()).names()
         await self.containers.first_look()
 
     async def serve(self, announce: Callable[[str], None]) -> None:
@@ -274,7 +275,7 @@ class Agent:
         """Closes files and connections; leaves what runs alone."""
         self.housekeeping.close()
         await self.containers.close()
-        await self.processes.close()
+        await self.attempts.close()
         try:
             await self.journal.set_meta({"acked": str(self.outbox.acked)})
         except StorageFull as error:
@@ -313,10 +314,10 @@ class Agent:
         self.runner.attempt_ended(report)
 
     def _output_grew(self, key: Attempt, size: int) -> None:
-        self.logs.grown(key, self.processes.log_path(key), size)
+        self.logs.grown(key, self.attempts.log_path(key), size)
 
     def _log_ended(self, key: Attempt, summary: LogSummary) -> None:
-        self.logs.ended(key, self.processes.log_path(key), log_summary_to_proto(summary))
+        self.logs.ended(key, self.attempts.log_path(key), log_summary_to_proto(summary))
 
     def _hello(self) -> Hello:
         hello = Hello(
