@@ -14,8 +14,11 @@ from typing import Any
 from gamenode_agent.config import NO_ENGINE, AgentSettings
 from gamenode_agent.containers import facts
 from gamenode_agent.containers.answers import Answers
-from gamenode_agent.containers.commands import Commands, PlainEndings
+from gamenode_agent.containers.commands import Commands
+from gamenode_agent.containers.ending import Endings
+from gamenode_agent.containers.instances import Instances
 from gamenode_agent.containers.inventory import Inventory
+from gamenode_agent.containers.wishes import Wishes
 from gamenode_agent.engines.containers import ContainerEngine, ContainerEvent
 from gamenode_agent.identity import Identity
 from gamenode_agent.steps.tools import Tools
@@ -26,6 +29,8 @@ from gamenode_proto.v1.nodes_pb2 import HostFacts
 
 #: Seconds that an agent's start may wait for an engine.
 FIRST_LOOK = 0.5
+#: In the agent's folder: which containers are not to be started again.
+WISHES_FILE = "instances.json"
 
 
 class Containers:
@@ -50,11 +55,24 @@ class Containers:
             node_name=identity.name,
             engine=engine,
             port_range=settings.ports,
+            engine_wait=settings.engine_wait,
+            wishes=Wishes(settings.agent_dir / WISHES_FILE),
         )
-        self.inventory = Inventory(engine, cluster_id=identity.cluster_id)
+        wishes = self.tools.wishes
+        self.inventory = Inventory(engine, cluster_id=identity.cluster_id, restarts=wishes.restarts)
+        self.instances: Instances | None = None
+        if engine is not None:
+            self.instances = Instances(
+                engine,
+                wishes,
+                cluster_id=identity.cluster_id,
+                node_id=identity.node_id,
+                tell=tell,
+                restarted=self.inventory.touch,
+            )
         self.commands = Commands(
             engine,
-            PlainEndings(engine) if engine is not None else None,
+            Endings(engine, wishes) if engine is not None else None,
             cluster_id=identity.cluster_id,
             engine_wait=settings.engine_wait,
             group=group,
@@ -89,6 +107,8 @@ class Containers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.engine.run(), name="engine")
             group.create_task(self.inventory.run(), name="containers")
+            if self.instances is not None:
+                group.create_task(self.instances.run(), name="instances")
 
     async def first_look(self) -> None:
         """Gives an engine that seems to be there a moment to answer, so that the first Hello can tell of it."""

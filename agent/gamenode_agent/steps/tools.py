@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gamenode_agent.containers.wishes import Wishes
 from gamenode_agent.engines.containers import ContainerEngine
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process.clock import Clock
@@ -21,6 +22,10 @@ class Tools:
     engine: ContainerEngine | None
     #: First and last host port that `auto` may choose.
     port_range: tuple[int, int]
+    #: How long a step that begins waits for an engine that is away; seconds.
+    engine_wait: float = 10.0
+    #: What is not to be started again.
+    wishes: Wishes = field(default_factory=lambda: Wishes(None))
 
     def containers(self) -> ContainerEngine:
         """The container engine; raises ENGINE_UNAVAILABLE where there is none. Whether it answers is its own to say."""
