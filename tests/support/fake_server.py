@@ -37,6 +37,7 @@ from gamenode_proto.codec.plan import BundleFile, bundle_bytes
 from gamenode_proto.codec.work import cancel_to_proto, task_event_from_proto, task_to_proto
 from gamenode_proto.tokens import JoinToken
 from gamenode_proto.v1 import agent_link_pb2, agent_link_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, plan_pb2
+from support.fake_answers import FakeAnswers
 from support.waiting import until
 
 #: Before which no certificate of a test begins; the wall clock is far behind it.
@@ -135,6 +136,7 @@ class FakeServer:
         self.plans: dict[str, Plan] = {}
         self.bundles: dict[str, bytes] = {}
         self.logs: dict[tuple[str, int, str, int], Log] = {}
+        self.answers = FakeAnswers()
         self.fetched: list[str] = []
         self.joined: list[enrolment_pb2.JoinRequest] = []
         self.verdict = "accepted"
@@ -264,6 +266,15 @@ class FakeServer:
                 cancel=agent_link_pb2.Cancel(task_id=task_id, fence=fence, cancel=cancel_to_proto(info))
             )
         )
+
+    async def result(self, command_id: str) -> agent_link_pb2.CommandResult:
+        """What the agent says became of a command, the last time it said so."""
+        return await until(lambda: (self.results(command_id) or [None])[-1], what=f"the result of {command_id}")
+
+    def results(self, command_id: str) -> list[agent_link_pb2.CommandResult]:
+        """Every result of this command, in this session and earlier ones."""
+        found = [frame.result for seen in self.sessions for frame in seen.frames if frame.HasField("result")]
+        return [result for result in found if result.command_id == command_id]
 
     def send(self, frame: agent_link_pb2.ServerFrame | Exception) -> None:
         """Sends a frame by the open session; an exception ends it."""
@@ -409,6 +420,9 @@ class _AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
                 ack.rewind = not ack.complete
             ack.offset = len(log.data)
             await context.write(ack)
+
+    async def Answer(self, request_iterator: Any, context: Any) -> agent_link_pb2.AnswerEnd:
+        return await self._fake.answers.serve(request_iterator, context)
 
     async def FetchBundle(self, request: Any, context: Any) -> AsyncIterator[agent_link_pb2.BundleChunk]:
         self._fake.fetched.append(request.digest)

@@ -48,6 +48,8 @@ class Inventory:
         #: Whether everything has been listed once. Without an engine there is nothing to list.
         self._listed = engine is None
         self._dirty: set[str] = set()
+        #: Removed since the last look began: what it found may be older.
+        self._removed: set[str] = set()
         self._all_dirty = True
         self._wake = asyncio.Event()
         # What the server of this session has.
@@ -67,6 +69,7 @@ class Inventory:
             self._all_dirty = True
         elif event.action == "destroy":
             self._dirty.discard(event.id)
+            self._removed.add(event.id)
             self._gone(event.id)
             return
         elif event.action in _CHANGES or event.action.startswith("health_status"):
@@ -106,6 +109,7 @@ class Inventory:
     async def _list(self, engine: ContainerEngine) -> None:
         self._all_dirty = False
         self._dirty.clear()
+        self._removed.clear()
         found = {each.id: each for each in await engine.containers()}
         for gone in self._known.keys() - found.keys():
             self._gone(gone)
@@ -122,6 +126,7 @@ class Inventory:
         self.on_change()
 
     async def _look(self, engine: ContainerEngine, container_id: str) -> None:
+        self._removed.clear()
         found = await engine.inspect(container_id)
         if found is None:
             self._gone(container_id)
@@ -129,7 +134,7 @@ class Inventory:
             self._take(found)
 
     def _take(self, found: Container) -> None:
-        if self._known.get(found.id) == found:
+        if found.id in self._removed or self._known.get(found.id) == found:
             return
         self._known[found.id] = found
         if not found.running:
