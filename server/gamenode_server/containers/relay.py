@@ -112,6 +112,9 @@ class Relays:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Relay]:
+        return iter(list(self._open.values()))
+
     @contextmanager
     def opened(self, id: str, node_id: str, *, on_claim: Callable[[], object] | None = None) -> Iterator[Relay]:
         """A relay that is open inside the `with`; LIMIT_EXCEEDED where there are too many.

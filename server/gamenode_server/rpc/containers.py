@@ -6,6 +6,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeVar
 
 from gamenode_pipelines import selectors
 from gamenode_pipelines.errors import Code, Error, GameNodeError
@@ -27,6 +29,9 @@ from gamenode_server.store.tx import Tx
 MAX_LISTED = 20_000
 #: Of a grace period, what a caller may ask for at most, seconds.
 MAX_GRACE = 3600.0
+MAX_REASON = 1000
+
+C = TypeVar("C", pb.StopContainerRequest, pb.RemoveContainerRequest)
 
 
 def list_containers(core: Core, request: pb.ListContainersRequest) -> pb.ListContainersResponse:
@@ -62,10 +67,9 @@ async def stop_container(core: Core, request: pb.StopContainerRequest) -> None:
         raise GameNodeError(Code.INVALID_ARGUMENT, f"a grace period is at most {MAX_GRACE:g} s")
     await _command(
         core,
-        _found(core, request.node, request.container),
+        request,
         "stop",
         agent_link_pb2.ContainerCommand(action=agent_link_pb2.ContainerCommand.ACTION_STOP, grace=request.grace),
-        reason=request.reason,
         patience=max(0.0, request.grace),
     )
 
@@ -74,12 +78,11 @@ async def remove_container(core: Core, request: pb.RemoveContainerRequest) -> No
     """Has the node remove one of our containers; returns when it has."""
     await _command(
         core,
-        _found(core, request.node, request.container),
+        request,
         "remove",
         agent_link_pb2.ContainerCommand(
             action=agent_link_pb2.ContainerCommand.ACTION_REMOVE, grace=-1.0, force=request.force
         ),
-        reason=request.reason,
     )
 
 
@@ -106,16 +109,13 @@ async def tail_container_logs(
 
 
 async def _command(
-    core: Core,
-    found: Found,
-    verb: str,
-    command: agent_link_pb2.ContainerCommand,
-    *,
-    reason: str,
-    patience: float = 0.0,
+    core: Core, request: C, verb: str, command: agent_link_pb2.ContainerCommand, *, patience: float = 0.0
 ) -> None:
+    if len(request.reason) > MAX_REASON:
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
+    found = _found(core, request.node, request.container)
     node, container = found.node, found.container
-    audit = recording.current(target=found.path, reason=reason)
+    audit = replace(recording.current(target=found.path), request=_described(request, found))
     if not container.own:
         raise GameNodeError(
             Code.PERMISSION_DENIED,
@@ -126,13 +126,21 @@ async def _command(
     command.container = container.id
     with session.pending.asked(id) as answer:
         # Written down before it is sent: whoever hangs up while the node is at it has asked for it all the same.
-        await core.store.apply(_asked(found, verb, by=principals.current().name, reason=reason, audit=audit))
+        await core.store.apply(_asked(found, verb, by=principals.current().name, reason=request.reason, audit=audit))
         session.out.put(agent_link_pb2.ServerFrame(container_command=command))
         late = (
             f"node {node.name} was told to {verb} container {container.name} and has not said how it went; "
             "it may still do it"
         )
         await _answer(answer, core.intervals.command + patience, late)
+
+
+def _described(request: C, found: Found) -> str:
+    """The request with what its words stand for: the node may not be in them, and a prefix says little later on."""
+    resolved = type(request)()
+    resolved.CopyFrom(request)
+    resolved.node, resolved.container = found.node.name, found.container.id
+    return recording.describe(resolved)
 
 
 def _asked(found: Found, verb: str, *, by: str, reason: str, audit: NewAudit) -> Callable[[Tx], None]:

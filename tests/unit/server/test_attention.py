@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState, RunState
+from gamenode_proto.v1.nodes_pb2 import EngineFacts, HostFacts
 from gamenode_server.records import Node
 from gamenode_server.status.attention import Attention, attention
 
@@ -44,3 +45,14 @@ def test_a_clock_a_certificate_and_a_full_disk() -> None:
     assert "1m30s behind" in texts
     assert "ends in 1h" in texts
     assert "disk is full" in texts
+
+
+def test_an_engine_that_is_away_on_a_node_that_is_there() -> None:
+    facts = HostFacts(engine=EngineFacts(name="docker", problem="no answer on /run/docker.sock")).SerializeToString()
+    there = Node(id="a", name="a", state=NodeState.ONLINE, facts=facts)
+    gone = Node(id="b", name="b", state=NodeState.OFFLINE, facts=facts, last_seen=NOW)
+    found = attention(
+        runs=(), nodes=(there, gone), skews={}, now=NOW, wall=NOW, storage="ok", engines_away={"a": 5.0, "b": 5.0}
+    )
+    assert [(item.kind, item.name, item.since) for item in found] == [("node", "a", 5.0), ("node", "b", NOW)]
+    assert found[0].text == "docker is away on a: no answer on /run/docker.sock"
