@@ -149,6 +149,25 @@ def certificates(now: float, nodes: Sequence[Any]) -> Check:
     return Check("certificates", "ok", f"the first to end is {name}'s, in {texts.span(end - now)}")
 
 
+def engines(nodes: Sequence[Any]) -> list[Check]:
+    """Whether the container engines of the nodes that are there answer: one line each for those that do not."""
+    asked = [node for node in nodes if node["state"] == "online" and node["engine"] is not None]
+    away = [node for node in asked if not node["engine"]["available"]]
+    text = f"{len(asked) - len(away)} of {len(asked)} answer" if asked else "no node that is online has one"
+    return [
+        Check("engines", "ok", text),
+        *(
+            Check(
+                f"engine of {node['name']}",
+                "warn",
+                node["engine"]["problem"] or f"{node['engine']['name']} does not answer",
+                f"`gamenode-agent doctor` on {node['name']} says what it lacks",
+            )
+            for node in away
+        ),
+    ]
+
+
 def server(status: Any, *, client_version: str) -> Check:
     """A server that was reached."""
     text = f"{status['server_version']}, cluster {status['cluster_id']}"

@@ -36,6 +36,16 @@ def _node_state(document: Document, now: float) -> str:
     return str(document["state"]) if admin == "active" else f"{document['state']},{admin}"
 
 
+def _containers(document: Document, now: float) -> str:
+    """Those that run, of all there are; nothing where there is no engine."""
+    metrics, engine = document["metrics"], document["engine"]
+    if metrics is None or (engine is None and not metrics["containers_total"]):
+        return "-"
+    if engine is not None and not engine["available"]:
+        return "no engine"
+    return f"{metrics['containers_running']}/{metrics['containers_total']}"
+
+
 NODES = Table(
     (
         field("name", "NAME"),
@@ -44,6 +54,7 @@ NODES = Table(
         _percent("memory", "MEM", "memory_percent"),
         _percent("disk", "DISK", "disk_percent"),
         field("tasks", "TASKS", "tasks_running", right=True),
+        Column("containers", "CONTAINERS", _containers, right=True, order=_metric("containers_running"), spare=True),
         since("seen", "SEEN", "last_seen"),
         field("labels", "LABELS"),
         field("id", "ID", wide=True),

@@ -5,6 +5,7 @@ A table is a tuple of columns; a cell is made from a document and the time. Ever
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +18,29 @@ from gamenode_pipelines.errors import Code, GameNodeError
 Document = Mapping[str, Any]
 #: Columns between two cells.
 GAP = "  "
+#: Of a wider column this is enough to be told apart by.
+_FAIR = 16
+_WORD = re.compile(r"[a-z_]+")
 
 #: Colour by state, for those who see it; the word is always there too.
 COLOURS: Mapping[str, str] = {
     "online": "green",
     "succeeded": "green",
     "ok": "green",
+    "healthy": "green",
+    "stopped": "green",
+    "removed": "green",
     "running": "cyan",
     "dispatched": "cyan",
     "pending": "bright_black",
     "never_connected": "bright_black",
     "skipped": "bright_black",
+    "created": "bright_black",
+    "exited": "bright_black",
     "suspect": "yellow",
     "warn": "yellow",
+    "starting": "yellow",
+    "restarting": "yellow",
     "waiting": "yellow",
     "paused": "yellow",
     "cancelling": "yellow",
@@ -39,6 +50,9 @@ COLOURS: Mapping[str, str] = {
     "offline": "red",
     "failed": "red",
     "fail": "red",
+    "dead": "red",
+    "killed": "red",
+    "unhealthy": "red",
     "quarantined": "red",
     "revoked": "red",
 }
@@ -58,6 +72,8 @@ class Column:
     order: Callable[[Document], Any] | None = None
     #: The cell is a state, and coloured by it.
     state: bool = False
+    #: Left out where the terminal is too narrow for a fair part of every other column.
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +81,25 @@ class Table:
     """The columns of one kind of document, and which of its values names it (`-o name`) and identifies it (`-q`)."""
 
     columns: tuple[Column, ...]
-    name: str = "name"
+    name: str | Callable[[Document], str] = "name"
     id: str = "id"
     #: Shown on stderr when there are no rows: why, and what to do.
     empty: str = "nothing there"
 
+    def name_of(self, document: Document) -> str:
+        """What `-o name` prints: a value of the document, or made of several."""
+        return str(document[self.name]) if isinstance(self.name, str) else self.name(document)
+
 
 def field(
-    key: str, title: str, path: str = "", *, wide: bool = False, right: bool = False, state: bool = False
+    key: str,
+    title: str,
+    path: str = "",
+    *,
+    wide: bool = False,
+    right: bool = False,
+    state: bool = False,
+    spare: bool = False,
 ) -> Column:
     """A column that shows one value of the document as it is; `-` where there is none."""
     source = path or key
@@ -80,7 +107,7 @@ def field(
     def cell(document: Document, now: float) -> str:
         return text_of(filters.look_up(document, source))
 
-    return Column(key, title, cell, wide, right, lambda document: filters.look_up(document, source), state)
+    return Column(key, title, cell, wide, right, lambda document: filters.look_up(document, source), state, spare)
 
 
 def since(key: str, title: str, path: str, *, wide: bool = False) -> Column:
@@ -178,6 +205,9 @@ def lines(
     for i, size in enumerate(least[: len(sizes)]):
         sizes[i] = max(sizes[i], size)
     if width is not None:
+        kept = _without_spare(columns, sizes, width)
+        columns, sizes = [columns[i] for i in kept], [sizes[i] for i in kept]
+        rows = [[row[i] for i in kept] for row in rows]
         _fit(sizes, width - len(GAP) * (len(columns) - 1))
         while len(sizes) > 1 and sum(sizes) + len(GAP) * (len(sizes) - 1) > width:
             sizes.pop()  # what does not fit at all is for a wider terminal, `-o wide` or `--columns`
@@ -191,10 +221,16 @@ def lines(
         cells = []
         for i, (column, text) in enumerate(zip(columns, row, strict=True)):
             padded = _pad(text, sizes[i], right=column.right)
-            colour = COLOURS.get(text) if column.state and paint else None
+            colour = _colour(text) if column.state and paint else None
             cells.append(paint(padded, colour) if paint and colour else padded)
         out.append(GAP.join(cells).rstrip())
     return out
+
+
+def _colour(text: str) -> str | None:
+    """The colour of a state; of `running (unhealthy)` that of the last word that has one."""
+    found = [COLOURS[word] for word in _WORD.findall(text) if word in COLOURS]
+    return found[-1] if found else None
 
 
 def _pad(text: str, size: int, *, right: bool) -> str:
@@ -202,6 +238,17 @@ def _pad(text: str, size: int, *, right: bool) -> str:
     if length > size:
         return set_cell_size(text, max(0, size - 1)) + "…" if size else ""
     return " " * (size - length) + text if right else text + " " * (size - length)
+
+
+def _without_spare(columns: Sequence[Column], sizes: Sequence[int], width: int) -> list[int]:
+    """The columns to show: the last of the spare ones goes first, until `_FAIR` of every other one fits."""
+    kept = list(range(len(columns)))
+    for i in reversed(range(len(columns))):
+        if sum(min(sizes[j], _FAIR) for j in kept) + len(GAP) * (len(kept) - 1) <= width:
+            break
+        if columns[i].spare:
+            kept.remove(i)
+    return kept
 
 
 def _fit(sizes: list[int], room: int) -> None:

@@ -167,6 +167,42 @@ async def test_logs_that_are_sent_again_come_once(fake: FakeControl, gateway: Ga
     assert pieces[-1].end.complete
 
 
+async def test_a_containers_log_that_is_sent_again_comes_once(fake: FakeControl, gateway: Gateway) -> None:
+    """Every line once: also two that are alike, of the same moment, and a late one of the other stream."""
+
+    def line(time: float, data: bytes, stream: int = 1) -> state_management_pb2.ContainerLogPiece:
+        return state_management_pb2.ContainerLogPiece(time=time, data=data, stream=stream)
+
+    first = [line(10.0, b"long ago\n"), line(20.1, b"a\n"), line(20.1, b"a\n"), line(20.05, b"late\n", 2)]
+    more = [*first[1:], line(20.1, b"a\n"), line(20.2, b"b\n")]
+
+    async def broken() -> AsyncIterator[state_management_pb2.ContainerLogPiece]:
+        for piece in first:
+            yield piece
+        raise GameNodeError(Code.DISCONNECTED, "stopping")
+
+    away = GameNodeError(Code.NOT_FOUND, "there is no container: the server does not know of it yet")
+    streams = iter([broken(), away, GameNodeError(Code.STATE_CONFLICT, "the node is not connected"), more])
+    fake.answers["TailContainerLogs"] = lambda request: next(streams)
+    pieces = gateway.containers.logs("oa", follow=True, tail=10)
+    assert [(piece.time, piece.data) async for piece in pieces] == [
+        *((piece.time, piece.data) for piece in first),
+        (20.1, b"a\n"),
+        (20.2, b"b\n"),
+    ]
+    asked = fake.requests("TailContainerLogs")
+    assert [request.tail for request in asked] == [10, -1, -1, -1]
+    assert asked[0].since == 0.0
+    assert 19.0 < asked[-1].since < 20.05
+
+
+async def test_a_containers_log_that_is_refused_is_not_asked_for_again(fake: FakeControl, gateway: Gateway) -> None:
+    fake.answers["TailContainerLogs"] = GameNodeError(Code.NOT_FOUND, "there is no container 'x'")
+    with pytest.raises(GameNodeError, match="no container 'x'"):
+        await anext(gateway.containers.logs("x", follow=True))
+    assert len(fake.requests("TailContainerLogs")) == 1
+
+
 async def test_leaving_a_stream_ends_its_call(fake: FakeControl, gateway: Gateway) -> None:
     over = asyncio.Event()
 
@@ -225,6 +261,10 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "WatchEvents": _first(gateway.state.watch_events()),
         "TailLogs": _first(gateway.state.log_feed("r").pieces(follow=False)),
         "ReadLog": gateway.state.read_log(common_pb2.AttemptRef(), offset=0, limit=1),
+        "ListContainers": gateway.containers.list(),
+        "TailContainerLogs": _first(gateway.containers.logs("c")),
+        "StopContainer": gateway.containers.stop("c"),
+        "RemoveContainer": gateway.containers.remove("c"),
         "WhoAmI": gateway.administration.who_am_i(),
         "CreateJoinToken": gateway.administration.create_join_token(),
         "ListAudit": gateway.administration.list_audit(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gamenode_proto.v1 import common_pb2, nodes_pb2, pipeline_management_pb2, work_pb2
+from typing import Any
+
+from gamenode_proto.v1 import common_pb2, nodes_pb2, pipeline_management_pb2, state_management_pb2, work_pb2
 
 #: 2026-01-02T03:04:05Z
 T0 = 1_767_323_045.0
@@ -142,3 +144,49 @@ def a_log_status(step: str = "one", *, task: str = "taskaaaaaaaa") -> pipeline_m
 def a_run_document(*, state: int = common_pb2.RUN_STATE_SUCCEEDED) -> pipeline_management_pb2.RunDocument:
     """A run with one task and its log."""
     return pipeline_management_pb2.RunDocument(run=a_run(state=state), tasks=[a_task()], logs=[a_log_status()])
+
+
+def an_engine(**facts: Any) -> nodes_pb2.EngineFacts:
+    """An engine that answers, with every fact set."""
+    whole = {
+        "name": "docker",
+        "address": "unix:///var/run/docker.sock",
+        "available": True,
+        "version": "20.10.24",
+        "api_version": "1.41",
+        "storage_driver": "overlay2",
+        "cgroup_version": "2",
+        "root_dir": "/var/lib/docker",
+        "live_restore": True,
+        "runtimes": ["runc"],
+    }
+    return nodes_pb2.EngineFacts(**{**whole, **facts})
+
+
+def a_container(
+    name: str = "oa-27960", *, node: str = "game-1", own: bool = True, **facts: Any
+) -> state_management_pb2.NodeContainer:
+    """A game server that has run for an hour; with `own=False` somebody else's database."""
+    whole: dict[str, Any] = {
+        "id": (name.replace("-", "") + "0" * 64)[:64],
+        "name": name,
+        "image": "gn/openarena:0.8.8" if own else "postgres:16",
+        "state": "running",
+        "created_at": T0 - 3601,
+        "started_at": T0 - 3600,
+        "own": own,
+        "ports": ["27960:27960/udp"] if own else [],
+        "restarts": 2 if own else 0,
+        "usage": nodes_pb2.ContainerUsage(
+            sampled_at=T0, cpu_percent=12.4, memory_used=20 << 20, memory_limit=512 << 20, pids=3
+        ),
+    }
+    if own:
+        made_by = common_pb2.AttemptRef(task_id="taskaaaaaaaa", fence=1, step_id="start", attempt=1)
+        whole |= {"health": "healthy", "run_id": "runaaaaaaaaa", "made_by": made_by}
+    return state_management_pb2.NodeContainer(
+        node_id=f"{node.replace('-', '')}aaaaaaaaaaaa"[:12],
+        node=node,
+        container=nodes_pb2.Container(**{**whole, **facts}),
+        seen_at=T0,
+    )

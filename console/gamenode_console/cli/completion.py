@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,7 +40,8 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(made(context.find_root().command, {}, "gamenode", COMPLETE).source())
 
 
-Ask = Callable[["Gateway"], Awaitable[list[tuple[str, str]]]]
+#: Asks for names that may begin like the word so far.
+Ask = Callable[["Gateway", str], Awaitable[list[tuple[str, str]]]]
 
 
 def _completer(ask: Ask) -> Callable[[click.Context, click.Parameter, str], list[shell_completion.CompletionItem]]:
@@ -56,7 +59,7 @@ def _completer(ask: Ask) -> Callable[[click.Context, click.Parameter, str], list
 
         async def work(gateway: Gateway) -> list[tuple[str, str]]:
             async with asyncio.timeout(_DEADLINE):
-                return await ask(gateway)
+                return await ask(gateway, incomplete)
 
         try:
             found = client.run(work)
@@ -67,23 +70,36 @@ def _completer(ask: Ask) -> Callable[[click.Context, click.Parameter, str], list
     return complete
 
 
-async def _nodes(gateway: Gateway) -> list[tuple[str, str]]:
+async def _nodes(gateway: Gateway, incomplete: str) -> list[tuple[str, str]]:
     from gamenode_console import words
 
     return [(node.name, words.node_state(node.state)) for node in await gateway.state.list_nodes()]
 
 
-async def _pipelines(gateway: Gateway) -> list[tuple[str, str]]:
+async def _pipelines(gateway: Gateway, incomplete: str) -> list[tuple[str, str]]:
     return [(item.pipeline.name, item.pipeline.description) for item in await gateway.pipelines.list()]
 
 
-async def _runs(gateway: Gateway) -> list[tuple[str, str]]:
+async def _runs(gateway: Gateway, incomplete: str) -> list[tuple[str, str]]:
     from gamenode_console import words
 
     answer = await gateway.pipelines.list_runs(limit=50)
     return [(run.id, f"{run.pipeline} {words.run_state(run.state)}") for run in answer.runs]
 
 
+async def _containers(gateway: Gateway, incomplete: str, *, own: bool = False) -> list[tuple[str, str]]:
+    """Names where they say enough, `NODE/NAME` where they do not, or where that is what is being written."""
+    found = [one for one in await gateway.containers.list(all=True) if one.container.own or not own]
+    named = Counter(one.container.name for one in found)
+    return [
+        (name if named[name] == 1 and "/" not in incomplete else f"{one.node}/{name}", one.container.state)
+        for one in found
+        for name in [one.container.name]
+    ]
+
+
+complete_container: Any = _completer(_containers)
+complete_own_container: Any = _completer(partial(_containers, own=True))
 complete_node: Any = _completer(_nodes)
 complete_pipeline: Any = _completer(_pipelines)
 complete_run: Any = _completer(_runs)

@@ -102,4 +102,5 @@ def _server(client: Client) -> list[checks.Check]:
         checks.server(status, client_version=version("gamenode")),
         checks.clock(now, found),
         checks.certificates(now, found),
+        *checks.engines(found),
     ]

@@ -63,6 +63,7 @@ def _lines(document: Document) -> list[str]:
         ),
         ("Agent", f"{document['agent_version'] or '-'}, {document['slots']} slots, {document['tasks_running']} tasks"),
         ("System", " ".join(filter(None, (document["os"], document["kernel"], document["architecture"]))) or "-"),
+        ("Engine", _engine(document["engine"])),
         ("Can", tables.text_of(document["capabilities"])),
         (
             "Has",
@@ -80,7 +81,29 @@ def _lines(document: Document) -> list[str]:
                 f"disk {metrics['disk_percent']:.0f}%, load {metrics['load1']:.2f}",
             )
         )
+        if document["engine"] is not None:
+            containers = f"{metrics['containers_running']} running, {metrics['containers_total']} in all"
+            pairs.append(("Containers", containers))
     return tables.facts(pairs)
+
+
+def _engine(engine: Document | None) -> str:
+    """The container engine in a line: what and where it is, and what matters of how it is set up."""
+    if engine is None:
+        return "none"
+    where = f"{engine['name']} at {engine['address']}" if engine["address"] else engine["name"]
+    if not engine["available"]:
+        return f"{where}, does not answer: {engine['problem'] or 'no reason given'}"
+    name = f"{engine['name']} {engine['version'] or '?'} at {engine['address'] or '-'}"
+    words = [
+        f"API {engine['api_version']}" if engine["api_version"] else "",
+        f"storage {engine['storage_driver']} in {engine['root_dir'] or '-'}" if engine["storage_driver"] else "",
+        f"cgroup v{engine['cgroup_version']}" if engine["cgroup_version"] else "",
+        f"live-restore {'on' if engine['live_restore'] else 'off'}",
+        "rootless" if engine["rootless"] else "",
+        f"runtimes {', '.join(engine['runtimes'])}" if engine["runtimes"] else "",
+    ]
+    return "; ".join([name, *filter(None, words)])
 
 
 @node.command("show", examples=["gamenode node show game-1", "gamenode node show game-1 -o json | jq .metrics"])

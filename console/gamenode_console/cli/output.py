@@ -94,9 +94,9 @@ class Output:
         listing = listing or Listing()
         chosen = self.select(documents, table, listing)
         if listing.quiet:
-            self._keys(chosen, table.id)
+            self._keys(str(document[table.id]) for document in chosen)
         elif self.format == "name":
-            self._keys(chosen, table.name)
+            self._keys(table.name_of(document) for document in chosen)
         elif self.format == "json":
             self.json([dict(document) for document in chosen])
         elif self.format == "jsonl":
@@ -112,9 +112,9 @@ class Output:
                 hint = table.empty if not documents else f"none of {len(documents)} match {listing.filter!r}"
                 click.echo(hint, err=True)
 
-    def _keys(self, documents: Sequence[Document], key: str) -> None:
-        for document in documents:
-            self.line(str(document[key]))
+    def _keys(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.line(key)
 
     def _columns(self, table: Table, listing: Listing) -> tuple[tables.Column, ...]:
         return tables.choose(table, wide=self.format == "wide", only=listing.columns)

@@ -12,9 +12,12 @@ from gamenode_proto.process.clock import wall_clock
 
 
 class Duration(click.ParamType[float]):
-    """`1h30m`, `250ms`; a bare number is seconds. Gives seconds, above 0."""
+    """`1h30m`, `250ms`; a bare number is seconds. Gives seconds, above 0 unless `zero` says that none is fine too."""
 
     name = "DURATION"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Text to seconds."""
@@ -26,7 +29,7 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration(value)
         except (ValueError, GameNodeError) as error:
             self.fail(str(error), param, ctx)
-        if seconds <= 0:
+        if seconds < 0 or (seconds == 0 and not self._zero):
             self.fail(f"{value!r} must be more than 0", param, ctx)
         return seconds
 
@@ -70,5 +73,6 @@ class Pair(click.ParamType[tuple[str, str]]):
 
 
 DURATION = Duration()
+DURATION_OR_ZERO = Duration(zero=True)
 MOMENT = Moment()
 PAIR = Pair()

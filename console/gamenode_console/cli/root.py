@@ -15,6 +15,7 @@ class GameNode(RootGroup):
     lazy = {  # noqa: RUF012 - a constant of the class
         "audit": (f"{_CLI}.audit", "audit", "Who did what, and whether the log of it is intact."),
         "completion": (f"{_CLI}.completion", "completion", "Print shell completion for bash, zsh or fish."),
+        "container": (f"{_CLI}.container", "container", "Every container of the fleet."),
         "context": (f"{_CLI}.context", "context", "Names for the servers you talk to."),
         "doctor": (f"{_CLI}.doctor", "doctor", "Check this machine and the server."),
         "down": (f"{_CLI}.machine", "down", "Stop the server and the agent of this machine."),

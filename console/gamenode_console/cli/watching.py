@@ -25,8 +25,11 @@ _REDRAW = 2.0
 Fetch = Callable[["Gateway"], Awaitable[Sequence[Document]]]
 
 
-def show(client: Client, table: Table, listing: Listing, fetch: Fetch) -> None:
-    """Prints a list, or with `--watch` goes on printing it until Ctrl-C."""
+def show(client: Client, table: Table, listing: Listing, fetch: Fetch, *, silent: bool = False) -> None:
+    """Prints a list, or with `--watch` goes on printing it until Ctrl-C.
+
+    `silent` lists change without events too, and are asked for every now and then.
+    """
     if not listing.watch:
         client.output.many(client.run(fetch), table, listing)
         return
@@ -40,7 +43,7 @@ def show(client: Client, table: Table, listing: Listing, fetch: Fetch) -> None:
             group.create_task(_hear(gateway, happened))
             while True:
                 try:
-                    async with asyncio.timeout(_REDRAW if screen else None):
+                    async with asyncio.timeout(_REDRAW if screen or silent else None):
                         await happened.wait()
                 except TimeoutError:
                     pass  # nothing happened: only ages have changed
@@ -93,8 +96,8 @@ class _Changes:
             for document in changed:
                 output.json_line(document)
         elif changed and (listing.quiet or output.format == "name"):
-            key = self._table.id if listing.quiet else self._table.name
-            output.line("\n".join(str(document[key]) for document in changed))
+            keys = [str(d[self._table.id]) if listing.quiet else self._table.name_of(d) for d in changed]
+            output.line("\n".join(keys))
         elif changed:
             lines = output.table_lines(changed, self._table, listing)
             output.line("\n".join(lines if self._first or not listing.headers else lines[1:]))

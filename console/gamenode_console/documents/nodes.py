@@ -27,6 +27,27 @@ def metrics(message: nodes_pb2.Metrics) -> Document | None:
     }
 
 
+def engine(message: nodes_pb2.HostFacts) -> Document | None:
+    """The container engine of a host as its agent found it; null where it has none."""
+    if not message.HasField("engine"):
+        return None
+    facts = message.engine
+    return {
+        "name": facts.name,
+        "address": facts.address or None,
+        "available": facts.available,
+        "problem": facts.problem or None,
+        "version": facts.version or None,
+        "api_version": facts.api_version or None,
+        "storage_driver": facts.storage_driver or None,
+        "cgroup_version": facts.cgroup_version or None,
+        "root_dir": facts.root_dir or None,
+        "live_restore": facts.live_restore,
+        "rootless": facts.rootless,
+        "runtimes": list(facts.runtimes),
+    }
+
+
 def node(message: nodes_pb2.Node) -> Document:
     """A host as `node ls` and `node show` give it."""
     facts = message.facts
@@ -47,6 +68,7 @@ def node(message: nodes_pb2.Node) -> Document:
         "kernel": facts.kernel or None,
         "architecture": facts.architecture or None,
         "capabilities": list(facts.capabilities),
+        "engine": engine(facts),
         "slots": facts.slots,
         "resources": {
             "cpus": facts.resources.cpus,

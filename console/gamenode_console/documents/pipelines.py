@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gamenode_console import words
 from gamenode_console.documents import Document, runs
 from gamenode_proto.v1 import pipeline_management_pb2, plan_pb2
@@ -79,6 +81,17 @@ def _script(message: plan_pb2.Script) -> Document:
     }
 
 
+def _setting(message: plan_pb2.Setting) -> Any:
+    """A value of a step's `with`: what the file says, with its parameters' types."""
+    match message.WhichOneof("kind"):
+        case "list":
+            return [_setting(item) for item in message.list.items]
+        case "map":
+            return {entry.key: _setting(entry.value) for entry in message.map.entries}
+        case _:
+            return words.value(message.value)
+
+
 def _step_plan(message: plan_pb2.StepPlan) -> Document:
     """A compiled step, without what is not set."""
     limits = {
@@ -92,6 +105,7 @@ def _step_plan(message: plan_pb2.StepPlan) -> Document:
         "needs": list(message.needs),
         "if": message.condition,
         "script": _script(message.script) if message.HasField("script") else None,
+        "with": {entry.key: _setting(entry.value) for entry in getattr(message, "with").entries},
         "env": dict(message.env),
         "workdir": message.workdir,
         "user": message.user,

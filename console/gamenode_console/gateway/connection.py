@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from gamenode_console import discovery
 from gamenode_console.gateway.administration import AdministrationCalls
+from gamenode_console.gateway.containers import ContainerCalls
 from gamenode_console.gateway.link import STREAM_PATIENCE, Link
 from gamenode_console.gateway.pipelines import PipelineCalls
 from gamenode_console.gateway.state import StateCalls
@@ -23,6 +24,7 @@ class Gateway:
         self.clock = clock
         self.pipelines = PipelineCalls(link)
         self.state = StateCalls(link, clock=clock)
+        self.containers = ContainerCalls(link)
         self.administration = AdministrationCalls(link)
 
 

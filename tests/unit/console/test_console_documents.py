@@ -36,6 +36,7 @@ def test_a_node_is_as_the_contract_says() -> None:
         "kernel": "6.1",
         "architecture": "x86_64",
         "capabilities": ["cgroup"],
+        "engine": None,
         "slots": 8,
         "resources": {"cpus": 4.0, "memory_total": 8 << 30, "disk_total": 100 << 30},
         "clock_skew": 0.25,
