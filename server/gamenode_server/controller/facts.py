@@ -63,3 +63,9 @@ def engine_state(facts: nodes_pb2.HostFacts) -> str:
 def engine_problem(facts: nodes_pb2.HostFacts) -> str:
     """Why the host's container engine does not answer; empty where it does, or the host has none."""
     return "" if facts.engine.available else facts.engine.problem[:MAX_TEXT]
+
+
+def engine_away(facts: nodes_pb2.HostFacts) -> bool:
+    """Whether the host has a container engine, and it does not answer; a host that never had one lacks nothing."""
+    engine = facts.engine
+    return not engine.available and bool(engine.address or engine.version)

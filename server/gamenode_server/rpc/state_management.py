@@ -14,7 +14,7 @@ from gamenode_pipelines.selectors import Selector
 from gamenode_proto.v1 import nodes_pb2, state_management_pb2_grpc
 from gamenode_proto.v1 import state_management_pb2 as pb
 from gamenode_server.audit import recording
-from gamenode_server.controller.facts import engine_problem
+from gamenode_server.controller.facts import engine_away
 from gamenode_server.controller.nodes import label_node, remove_node, revoke_node
 from gamenode_server.core import Core
 from gamenode_server.hub import NOW, EventFilter
@@ -51,7 +51,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             wall=core.wall(),
             storage=storage,
             log_problem=core.logs.problem,
-            engines_away={s.node_id: s.engine_since for s in core.sessions if engine_problem(s.facts)},
+            engines_away={s.node_id: s.engine_since for s in core.sessions if engine_away(s.facts)},
         )
         return pb.GetStatusResponse(
             server_version=core.version,

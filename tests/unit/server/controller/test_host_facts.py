@@ -9,7 +9,7 @@ import pytest
 
 from gamenode_proto.v1.nodes_pb2 import EngineFacts, HostFacts
 from gamenode_server.controller.candidates import candidates
-from gamenode_server.controller.facts import CHANGED, difference, report_facts
+from gamenode_server.controller.facts import CHANGED, difference, engine_away, report_facts
 from gamenode_server.store import queries
 from support.fleet import Fleet, fleet
 
@@ -90,3 +90,13 @@ async def test_a_node_that_has_not_said_what_it_can_do_is_not_taken_to_lack_it(h
 def test_a_text_without_end_is_cut() -> None:
     told = difference(HostFacts(), HostFacts(engine=EngineFacts(name="docker", problem="x" * 10_000)))
     assert len(told["engine"]) == 500
+
+
+def test_an_engine_is_away_where_there_is_or_was_one() -> None:
+    def away(**engine: object) -> bool:
+        return engine_away(HostFacts(engine=EngineFacts(name="docker", **engine)))  # type: ignore[arg-type]
+
+    assert away(address="unix:///run/docker.sock", problem="no answer")
+    assert away(version="24.0.7", problem="its socket is gone")
+    assert not away(problem="no socket of an engine was found")
+    assert not away(address="unix:///run/docker.sock", available=True)

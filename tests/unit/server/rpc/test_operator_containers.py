@@ -95,6 +95,29 @@ async def test_the_list_is_as_of_the_last_heartbeat_while_the_engine_answers(her
     assert await seen_at() == second
 
 
+async def test_an_engine_that_is_away_needs_attention(here: Site) -> None:
+    agent = await here.agent("a")
+    facts = agent.hello().facts
+    facts.engine.MergeFrom(nodes_pb2.EngineFacts(name="docker", address="unix:///run/docker.sock", problem="no answer"))
+    await agent.beat(facts=facts)
+
+    async def texts() -> list[str]:
+        status = await here.call(here.state.GetStatus, pb.GetStatusRequest())
+        return [item.text for item in status.attention]
+
+    async def listed_so() -> bool:
+        return await texts() == ["docker is away on a: no answer"]
+
+    await until(listed_so, what="the engine to be listed")
+    facts.engine.available = True
+    await agent.beat(2, facts=facts)
+
+    async def listed_no_more() -> bool:
+        return not await texts()
+
+    await until(listed_no_more, what="the engine to be forgotten")
+
+
 async def test_a_node_that_is_removed_takes_its_containers_along(here: Site) -> None:
     agent = await with_containers(here, "a", container("one"))
     await agent.send(agent_link_pb2.AgentFrame(goodbye=agent_link_pb2.Goodbye(reason="moved")))
