@@ -16,7 +16,7 @@ from gamenode_pipelines.errors import InvalidPipeline, Problem
 from gamenode_pipelines.lint import lint
 from gamenode_pipelines.problems import report_shape
 from gamenode_pipelines.spec import MAX_STEPS, PipelineSpec
-from gamenode_pipelines.spec_values import Written
+from gamenode_pipelines.written import Written
 
 #: Elements that a list or a mapping may have.
 MAX_ITEMS: Final = 1000

@@ -16,7 +16,6 @@ from gamenode_pipelines.selectors import Selector, parse
 from gamenode_pipelines.states import AdminState, NodeState
 from gamenode_pipelines.wording import listed, nearest, shown
 
-
 #: The capability of a node whose container engine answers; those of the engine itself begin with it and a dot.
 ENGINE: Final = "docker"
 _NO_ENGINE: Final = "has no container engine that answers"
@@ -56,7 +55,8 @@ class Request:
     """Which nodes are wanted: those that match every selector and, where `nodes` names some (by id or name), are named.
 
     `all` says that "every node" is meant where neither selectors nor nodes narrow it; without it that takes a fleet of
-    one. `count` is how many of them: the best placed; `None` means all. `capabilities` are words that each node must have.
+    one. `count` is how many of them: the best placed; `None` means all. `capabilities` are what each must
+    be able to do.
     """
 
     selectors: Sequence[str | Selector] = ()

@@ -17,6 +17,7 @@ from gamenode_pipelines.errors import GameNodeError
 from gamenode_pipelines.parameters import ParamType, convert
 from gamenode_pipelines.quantities import format_duration, parse_duration, parse_size, spell_size
 from gamenode_pipelines.wording import UnknownWord, listed, shown
+from gamenode_pipelines.written import kind_of, text_of, value_of
 
 STEP_ID: Final = r"[a-z][a-z0-9_]{0,62}"
 ENV_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
@@ -29,51 +30,8 @@ _DURATION_PATTERN: Final = r"^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+$"
 _SIZE_PATTERN: Final = r"^[0-9]*\.?[0-9]+ ?[kKmMgGtTpP]?[iI]?[bB]?$"
 
 
-class Written(str):
-    """An unquoted value of a file that is no text there: its characters, with what they stand for as `value`."""
-
-    value: int | float | bool
-
-    def __new__(cls, text: str, value: int | float | bool) -> Written:
-        """The characters as they stand, and their value."""
-        written = super().__new__(cls, text)
-        written.value = value
-        return written
-
-
-def kind_of(value: object) -> str:
-    """What a value of a file is, for messages."""
-    match value:
-        case None:
-            return "nothing"
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return shown(str(value))
-
-
-def _text(value: object) -> str:
-    match value:
-        case str():
-            return str(value)  # of a Written, its characters alone
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return str(value)
-        case None:
-            raise ValueError('must be text, but there is nothing; write "" for an empty one')
-        case _:
-            raise ValueError(f"must be text, not {kind_of(value)}")
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, Written) else value
-
-
 def _flag(value: object) -> bool:
-    plain = _plain(value)
+    plain = value_of(value)
     if not isinstance(plain, bool):
         raise ValueError(f"must be true or false, not {kind_of(value)}")
     return plain
@@ -84,7 +42,7 @@ def matching(pattern: str, rule: str) -> BeforeValidator:
     compiled = re.compile(pattern)
 
     def check(value: object) -> str:
-        text = _text(value)
+        text = text_of(value)
         if not compiled.fullmatch(text):
             raise ValueError(f"{shown(text)} {rule}")
         return text
@@ -96,7 +54,7 @@ def whole(low: int, high: int) -> BeforeValidator:
     """A whole number in a range."""
 
     def check(value: object) -> int:
-        plain = _plain(value)
+        plain = value_of(value)
         if isinstance(plain, bool) or not isinstance(plain, int):
             raise ValueError(f"must be a whole number, not {kind_of(value)}")
         if not low <= plain <= high:
@@ -107,7 +65,7 @@ def whole(low: int, high: int) -> BeforeValidator:
 
 
 def _cpus(value: object) -> float:
-    plain = _plain(value)
+    plain = value_of(value)
     if isinstance(plain, bool) or not isinstance(plain, int | float) or not math.isfinite(plain):
         raise ValueError(f"must be a number of cores, not {kind_of(value)}")
     if not 0 < plain <= 4096:
@@ -117,10 +75,10 @@ def _cpus(value: object) -> float:
 
 def _duration(*, zero: bool) -> BeforeValidator:
     def check(value: object) -> float:
-        plain = _plain(value)
+        plain = value_of(value)
         if plain is None or isinstance(plain, Mapping | list | tuple):
             raise ValueError(f"must be a duration like 90s, not {kind_of(value)}")
-        text = _text(value) if isinstance(value, str) else plain
+        text = text_of(value) if isinstance(value, str) else plain
         if isinstance(text, str) and "${{" in text:
             raise ValueError("must be a duration like 90s; expressions are not allowed here")
         seconds: float = _asked(parse_duration, text)
@@ -132,10 +90,10 @@ def _duration(*, zero: bool) -> BeforeValidator:
 
 
 def _size(value: object) -> int:
-    plain = _plain(value)
+    plain = value_of(value)
     if plain is None or isinstance(plain, Mapping | list | tuple | float | bool):
         raise ValueError(f"must be a size like 512m, not {kind_of(value)}")
-    text = _text(value)
+    text = text_of(value)
     if "${{" in text:
         raise ValueError("must be a size like 512m; expressions are not allowed here")
     size: int = _asked(parse_size, text)
@@ -157,7 +115,7 @@ def one_of(words: Iterable[str], not_yet: Mapping[str, str] | None = None) -> Be
     known = [str(word) for word in words]
 
     def check(value: object) -> str:
-        text = _text(value)
+        text = text_of(value)
         if not_yet and text in not_yet:
             raise ValueError(f"not yet: {not_yet[text]}")
         if text not in known:
@@ -170,7 +128,7 @@ def one_of(words: Iterable[str], not_yet: Mapping[str, str] | None = None) -> Be
 def texts(value: object) -> tuple[str, ...]:
     """A list of texts."""
     if isinstance(value, list | tuple):
-        return tuple(_text(item) for item in value)
+        return tuple(text_of(item) for item in value)
     raise ValueError(f"must be a list, not {kind_of(value)}")
 
 
@@ -178,12 +136,12 @@ def needs(value: object) -> tuple[str, ...]:
     """Ids of steps; a single one needs no list."""
     if value is None:
         raise ValueError("names no step; write [] for a step that starts at once, or leave it out")
-    return (_text(value),) if isinstance(value, str) else texts(value)
+    return (text_of(value),) if isinstance(value, str) else texts(value)
 
 
 def run(value: object) -> str | tuple[str, ...]:
     """A script, or a command as a list."""
-    script = texts(value) if isinstance(value, list | tuple) else _text(value)
+    script = texts(value) if isinstance(value, list | tuple) else text_of(value)
     if not script or (isinstance(script, str) and not script.strip()):
         raise ValueError("is empty; write the command to run")
     return script
@@ -191,15 +149,15 @@ def run(value: object) -> str | tuple[str, ...]:
 
 def signal(value: object) -> str:
     """A signal that ends programs, without its SIG."""
-    name = _text(value).upper().removeprefix("SIG")
+    name = text_of(value).upper().removeprefix("SIG")
     if name not in SIGNALS:
-        raise ValueError(f"{shown(_text(value))} is none of the signals {listed(SIGNALS)}")
+        raise ValueError(f"{shown(text_of(value))} is none of the signals {listed(SIGNALS)}")
     return name
 
 
 def count(value: object) -> int | str:
     """`all`, or a number of nodes."""
-    plain = _plain(value)
+    plain = value_of(value)
     if plain == "all":
         return "all"
     if isinstance(plain, bool) or not isinstance(plain, int) or plain < 1:
@@ -209,7 +167,7 @@ def count(value: object) -> int | str:
 
 def select(value: object) -> str:
     """A label selector."""
-    text = _text(value)
+    text = text_of(value)
     if "${{" in text:
         raise ValueError("expressions are not allowed in a selector")
     _asked(selectors.parse, text)
@@ -219,10 +177,10 @@ def select(value: object) -> str:
 def retry_kinds(value: object) -> object:
     """Kinds of failure; a single one needs no list."""
     items = value if isinstance(value, list | tuple | frozenset) else [value]
-    return frozenset(_text(item) for item in items)
+    return frozenset(text_of(item) for item in items)
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(text_of)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 _DURATION_SCHEMA: Final = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "minimum": 0}]}
@@ -255,8 +213,8 @@ def converted(type: ParamType, value: object) -> Any:
     if value is None or isinstance(value, Mapping | list | tuple):
         raise ValueError(f"must be a single value, not {kind_of(value)}")
     if type in (ParamType.STRING, ParamType.CHOICE, ParamType.DURATION, ParamType.SIZE):
-        return convert(type, _text(value))
-    plain = _plain(value)
+        return convert(type, text_of(value))
+    plain = value_of(value)
     assert isinstance(plain, str | int | float | bool)
     return convert(type, plain)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gamenode_pipelines.kinds.shapes import Field, Record
+
 
 def _nothing(values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset()
@@ -13,9 +15,19 @@ def _nothing(values: Mapping[str, Any]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of step. `capabilities` says of given values what a node must be able to do, in the words of its agent."""
+    """A kind of step. `capabilities` says of given values what a node must be able to do, in the words of its agent.
+
+    `outputs` are what later steps can ask of it, each with what it is.
+    """
 
     name: str
     summary: str
+    record: Record
     idempotent: bool = False
     capabilities: Callable[[Mapping[str, Any]], frozenset[str]] = _nothing
+    outputs: Mapping[str, str] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """What its `with` takes, by name."""
+        return self.record.fields

@@ -1,0 +1,44 @@
+"""The kinds that work with files."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gamenode_pipelines.kinds.fields import PATH, TEXT, Leaf
+from gamenode_pipelines.kinds.kind import Kind
+from gamenode_pipelines.kinds.shapes import Field, Record
+from gamenode_pipelines.wording import shown
+from gamenode_pipelines.written import text_of
+
+_MODE: Final = re.compile(r"(0o)?0?([0-7]{3})")
+
+
+def _mode(value: object) -> str:
+    """Permissions in octal digits, as text: a number would be read as decimal by some and as octal by others."""
+    match = _MODE.fullmatch(text_of(value)) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'must be permissions like "0644", not {shown(str(value))}')
+    return f"0{match[2]}"
+
+
+FILES: Final = (
+    Kind(
+        "file.write",
+        "Writes a text file: whole or not at all.",
+        Record(
+            {
+                "path": Field(PATH, "Where; relative to the task's workspace.", True),
+                "content": Field(TEXT, "What is in it; nothing where it is left out."),
+                "mode": Field(
+                    Leaf("octal digits", _mode, {"type": ["string", "integer"]}, empty=""),
+                    "Its permissions.",
+                    default="0644",
+                ),
+            },
+            "file.write",
+            meant={"dest": "path", "file": "path", "name": "path", "text": "content", "permissions": "mode"},
+        ),
+        idempotent=True,
+    ),
+)

@@ -1,0 +1,281 @@
+"""The types of values with parts: lists, mappings, records, and commands, which may be one text."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gamenode_pipelines import expressions
+from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA, FieldType, Leaf, Schema, is_template
+from gamenode_pipelines.kinds.wrong import Findings, Item
+from gamenode_pipelines.plan import Setting
+from gamenode_pipelines.wording import listed, nearest, shown
+from gamenode_pipelines.written import kind_of, text_of
+
+#: What stands in a text for an expression while the text is split.
+_MARK: Final = "\ue000"
+_MARKED: Final = re.compile(f"{_MARK}([0-9]+){_MARK}")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a kind or of a record. `later` says why it is not yet there, and what to do meanwhile."""
+
+    type: FieldType
+    doc: str
+    required: bool = False
+    default: Any = None
+    later: str = ""
+
+    @property
+    def unset(self) -> Any:
+        """What stands for it where it is not given."""
+        return self.type.empty if self.default is None else self.default
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list; `gather` makes of the typed items what the field has."""
+
+    item: Leaf
+    gather: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple
+    blank: bool = False
+
+    @property
+    def word(self) -> str:
+        """What it is, in a word or two."""
+        return f"list of {self.item.word}"
+
+    @property
+    def empty(self) -> tuple[Any, ...]:
+        """No items."""
+        return ()
+
+    def check(self, value: object) -> tuple[Any, ...]:
+        """The typed items; raises Wrong."""
+        return self.gather(_each(self.item.check, value))
+
+    def normal(self, value: object) -> Setting:
+        """The items as a plan has them."""
+        items = tuple(_each(self.item.normal, value))
+        self.gather([self.item.check(item) for item in items if not is_template(item)])
+        return items
+
+    def schema(self) -> Schema:
+        """A list in a file."""
+        return {"type": "array", "items": self.item.schema()}
+
+
+def _each(read: Callable[[object], Any], value: object) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list, not {kind_of(value)}")
+    findings = Findings()
+    items: list[Any] = []
+    for number, item in enumerate(value):
+        with findings.at(number):
+            items.append(read(item))
+    findings.end()
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOf:
+    """Names that nobody knows beforehand, each with a value; `key` checks a name."""
+
+    value: Leaf
+    key: Callable[[str], object] = str
+    blank: bool = False
+
+    @property
+    def word(self) -> str:
+        """What it is, in a word or two."""
+        return "mapping"
+
+    @property
+    def empty(self) -> dict[str, Any]:
+        """Nothing by name."""
+        return {}
+
+    def check(self, value: object) -> dict[str, Any]:
+        """The typed values by name; raises Wrong."""
+        return self._each(self.value.check, value)
+
+    def normal(self, value: object) -> Setting:
+        """The values as a plan has them."""
+        return self._each(self.value.normal, value)
+
+    def _each(self, read: Callable[[object], Any], value: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a mapping of keys to values, not {kind_of(value)}")
+        findings = Findings()
+        items: dict[str, Any] = {}
+        for name, item in value.items():
+            with findings.at(name, on_key=True):
+                if is_template(name):
+                    raise ValueError(f"expressions are not allowed in a key, as in {shown(name)}")
+                self.key(name)
+            with findings.at(name):
+                items[name] = read(item)
+        findings.end()
+        return items
+
+    def schema(self) -> Schema:
+        """A mapping in a file."""
+        return {"type": "object", "additionalProperties": self.value.schema()}
+
+
+Rule = Callable[[Mapping[str, Any]], Iterable[Item]]
+
+
+def _no_rule(values: Mapping[str, Any]) -> Iterable[Item]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping whose names are known. `rule` finds what is wrong between its fields; `meant` knows others' words."""
+
+    fields: Mapping[str, Field]
+    #: What it is the record of, for messages.
+    name: str = ""
+    rule: Rule = _no_rule
+    meant: Mapping[str, str] = field(default_factory=dict)
+    #: Makes of the typed fields what the record is.
+    build: Callable[[dict[str, Any]], Any] = dict
+    #: Whether it is None where it is not given; else its fields are there, each unset.
+    optional: bool = False
+    blank: bool = False
+
+    @property
+    def word(self) -> str:
+        """What it is, in a word or two."""
+        return "mapping"
+
+    @property
+    def empty(self) -> Any:
+        """None, or the record with nothing in it."""
+        return None if self.optional else self.build({name: entry.unset for name, entry in self.fields.items()})
+
+    def check(self, value: object) -> Any:
+        """The record with every field in it, typed; raises Wrong."""
+        findings = Findings()
+        given = self._given(value, findings)
+        values = {name: entry.unset for name, entry in self.fields.items()}
+        for name, item in given.items():
+            entry = self.fields[name]
+            if item == "" and isinstance(item, str) and not entry.required and not entry.type.blank:
+                continue  # an expression that gave nothing
+            with findings.at(name):
+                values[name] = entry.type.check(item)
+                if entry.required and values[name] in ("", ()):
+                    raise ValueError("is empty")
+        findings.add(*self.rule(given))
+        findings.end()
+        return self.build(values)
+
+    def normal(self, value: object) -> dict[str, Setting]:
+        """The given fields as a plan has them, in the order of the table."""
+        findings = Findings()
+        given = self._given(value, findings)
+        values: dict[str, Setting] = {}
+        for name, entry in self.fields.items():
+            if name in given:
+                with findings.at(name):
+                    values[name] = entry.type.normal(given[name])
+                    if entry.required and values[name] in ("", ()):
+                        raise ValueError("is empty")
+        findings.add(*self.rule(given))
+        findings.end()
+        return values
+
+    def _given(self, value: object, findings: Findings) -> dict[str, Any]:
+        """The fields that are given and known; takes down those that are not, and those that are missing."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a mapping of keys to values, not {kind_of(value)}")
+        given: dict[str, Any] = {}
+        of = f" of {self.name}" if self.name else ""
+        for name, item in value.items():
+            if name not in self.fields:
+                meant = self.meant.get(name, "") or nearest(name, self.fields)
+                known = "" if meant else f"; there are {listed(self.fields, 40)}"
+                findings.add(Item((name,), f"unknown field {shown(name)}{of}{known}", meant, on_key=True))
+            elif later := self.fields[name].later:
+                findings.add(Item((name,), f"not yet: {later}", on_key=True))
+            else:
+                given[name] = item
+        for name, entry in self.fields.items():
+            if entry.required and name not in value:
+                findings.add(Item((name,), f"`{name}` is missing{of.replace(' of ', ' in ')}", missing=True))
+        return given
+
+    def schema(self) -> Schema:
+        """A mapping in a file, with these keys and no others."""
+        properties = {
+            name: {**entry.type.schema(), "description": entry.doc}
+            for name, entry in self.fields.items()
+            if not entry.later
+        }
+        required = [name for name, entry in self.fields.items() if entry.required]
+        schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**schema, "required": required} if required else schema
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command and its arguments: a list, or one text that is split as a shell would.
+
+    A text is split before its expressions are evaluated, so that a value never makes more words than it is. Only a
+    text that is one expression and nothing else is split afterwards.
+    """
+
+    word: str = "command"
+    empty: None = None
+    blank: bool = False
+
+    def check(self, value: object) -> tuple[str, ...]:
+        """The words; raises ValueError."""
+        if isinstance(value, list | tuple):
+            return tuple(_each(text_of, value))
+        return _split(text_of(value))
+
+    def normal(self, value: object) -> Setting:
+        """The words, with their expressions; or the text, where it is one expression."""
+        if isinstance(value, list | tuple):
+            return tuple(_each(text_of, value))
+        text = text_of(value)
+        if not is_template(text):
+            return _split(text)
+        if expressions.whole(text) is not None:
+            return text
+        parts = expressions.find(text)
+        marked, position = "", 0
+        for number, part in enumerate(parts):
+            marked += text[position : part.start] + f"{_MARK}{number}{_MARK}"
+            position = part.end
+        split = _split(marked + text[position:])
+        return tuple(_MARKED.sub(lambda match: _source(text, parts, match), word) for word in split)
+
+    def schema(self) -> Schema:
+        """A text or a list in a file."""
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": SCALAR_SCHEMA}]}
+
+
+def _source(text: str, parts: Sequence[expressions.Expression], match: re.Match[str]) -> str:
+    number = int(match[1])
+    return text[parts[number].start : parts[number].end] if number < len(parts) else match[0]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} cannot be split into words: {str(error).lower()}") from error
+    if not words:
+        raise ValueError("is empty; write the command to run, or leave it out")
+    return words
+
+
+COMMAND: Final = Command()
