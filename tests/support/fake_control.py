@@ -104,16 +104,24 @@ class FakeControl:
         assert process.returncode is not None
         return process.returncode, out, err.decode()
 
+    def argv(self, *words: str) -> list[str]:
+        """The client's command line."""
+        return [sys.executable, "-m", "gamenode_console", "--data-dir", str(self.data_dir), *words]
+
+    def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The client's environment: nothing of the tester's own servers, no colour turned off."""
+        base = {key: value for key, value in os.environ.items() if not key.startswith(("GAMENODE_", "NO_COLOR"))}
+        return {**base, "HOME": str(self.data_dir), **(more or {})}
+
     async def popen(self, *words: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
         """Starts the client as a process."""
-        base = {key: value for key, value in os.environ.items() if not key.startswith("GAMENODE_")}
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gamenode_console", "--data-dir", str(self.data_dir), *words,
-            env={**base, "HOME": str(self.data_dir), **(env or {})},
+            *self.argv(*words),
+            env=self.env(env),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
 
 
 def _servicer(fake: FakeControl, kind: type[Any]) -> Any:

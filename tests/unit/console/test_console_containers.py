@@ -77,15 +77,16 @@ def table(*rows: dict[str, Any], width: int | None = None, wide: bool = False) -
 
 
 def test_the_table_of_containers() -> None:
+    oa = containers.container(a_container("oa", image="oa:1", run_id="k3jd"))
     gone = containers.container(
-        a_container("oa-1", node="game-2", state="exited", exit_code=1, finished_at=T0, ports=[], usage=None)
+        a_container("tw", node="game-2", image="tw:1", run_id="7xqa", state="exited", exit_code=1, ports=[], usage=None)
     )
-    assert table(OWN, FOREIGN, gone) == [
-        "NODE    NAME      IMAGE               STATE              OWN  CPU       MEM     UP  PORTS            RESTARTS  RUN",
-        "game-1  oa-27960  gn/openarena:0.8.8  running (healthy)  yes  12%  20M/512M  1h01m  27960:27960/udp         2  runaaaaaaaaa",
-        "game-1  db        postgres:16         running            no   12%  20M/512M  1h01m  -                       0  -",
-        "game-2  oa-1      gn/openarena:0.8.8  exited (1)         yes    -         -      -  -                       2  runaaaaaaaaa",
-    ]  # fmt: skip
+    assert table(oa, FOREIGN, gone) == [
+        "NODE    NAME  IMAGE        STATE              OWN  CPU       MEM     UP  PORTS            RESTARTS  RUN",
+        "game-1  oa    oa:1         running (healthy)  yes  12%  20M/512M  1h01m  27960:27960/udp         2  k3jd",
+        "game-1  db    postgres:16  running            no   12%  20M/512M  1h01m  -                       0  -",
+        "game-2  tw    tw:1         exited (1)         yes    -         -      -  -                       2  7xqa",
+    ]
     head = table(OWN, wide=True)[0].split()
     assert head[-6:] == ["STEP", "PIDS", "CREATED", "ENDED", "SEEN", "ID"]
 
