@@ -179,6 +179,9 @@ class Instances:
     async def _look_at_all(self) -> None:
         found = await self._engine.containers()
         await self._wishes.forget_all_but({each.id for each in found})
+        for each in found:
+            if each.id in self._wishes.leftover and not each.running:
+                await self._engine.remove(each.id)
         now = self._now()
         for each in found:
             if self._is_instance(each) and each.state != "created" and not each.running:

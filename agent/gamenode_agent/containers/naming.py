@@ -1,6 +1,6 @@
 """Whose container is it: names, labels, and how one says by itself that it is to be stopped and kept alive.
 
-Evidence lives in labels, because they come and go with the container. Asks no engine.
+Evidence lives in labels, because they come and go with the container.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from gamenode_agent.containers.outages import through
 from gamenode_agent.engines.containers import (
     ATTEMPT,
     CLUSTER,
@@ -22,10 +23,13 @@ from gamenode_agent.engines.containers import (
     STOP,
     TASK,
     Container,
+    ContainerEngine,
 )
 from gamenode_agent.journal import Attempt
-from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.errors import Code, GameNodeError
+
+if TYPE_CHECKING:  # the steps import this
+    from gamenode_agent.steps.tools import Tools
 
 #: The host ports it was given, as JSON: {"27960/udp": 27960}. An engine forgets those of a container that has ended.
 PORTS: Final = f"{LABEL}ports"
@@ -85,6 +89,14 @@ def check_own(container: Container, tools: Tools) -> None:
             f"{who(container, tools)}: it is left alone",
             details={"container": container.name, "id": container.id},
         )
+
+
+async def find_own(engine: ContainerEngine, tools: Tools, name: str) -> Container | None:
+    """The container of this name or id, None if there is none; PERMISSION_DENIED for one that is not ours."""
+    found = await through(engine, lambda: engine.inspect(name))
+    if found is not None:
+        check_own(found, tools)
+    return found
 
 
 def who(container: Container, tools: Tools) -> str:

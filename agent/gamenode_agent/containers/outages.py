@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from gamenode_agent.engines.containers import ContainerEngine, ContainerEvent
+from gamenode_agent.engines.inline import Handle
 from gamenode_pipelines.errors import Code, GameNodeError
+
+if TYPE_CHECKING:  # the steps import this
+    from gamenode_agent.steps.tools import Tools
 
 Answer = TypeVar("Answer")
 
@@ -15,6 +19,20 @@ Answer = TypeVar("Answer")
 _LONG = 3600.0
 #: An engine that seems to be there and does not answer is asked again after this long.
 _PAUSE = 0.2
+
+
+async def begin(tools: Tools, attempt: Handle) -> ContainerEngine:
+    """The engine for a step: one that begins waits a little for it, one that had begun as long as it may take.
+
+    Raises ENGINE_UNAVAILABLE.
+    """
+    engine = tools.containers()
+    if attempt.resumed:
+        if not engine.available:
+            await back(engine)
+    else:
+        await engine.ready(tools.engine_wait)
+    return engine
 
 
 async def through(engine: ContainerEngine, ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -15,7 +15,6 @@ from typing import Any
 from gamenode_agent.containers.naming import StopWish, stop_label
 from gamenode_agent.containers.ports import Taken, choose
 from gamenode_agent.engines.containers import (
-    LABEL,
     RESTART,
     SPEC,
     STOP,
@@ -60,9 +59,6 @@ def build(
     ports: tuple[PortMapping, ...],
 ) -> ContainerSpec:
     """The container to make. `values` as `kinds.rendered` returns them, `ports` as `host_ports` chose them."""
-    for label in values.get("labels") or {}:
-        if label.startswith(LABEL):
-            raise GameNodeError(Code.INVALID_ARGUMENT, f"with.labels: {LABEL}* are GameNode's own, not {label!r}")
     stop = stop_of(values)
     resources = values.get("resources") or {}
     logging = values.get("logging") or {}
@@ -116,39 +112,37 @@ def on_host_network(values: Mapping[str, Any]) -> bool:
     return values.get("network") == "host"
 
 
-def host_ports(
-    values: Mapping[str, Any], port_range: tuple[int, int], taken: Taken, chosen: Mapping[str, int]
-) -> tuple[PortMapping, ...]:
-    """The published ports, each with its host port; `chosen` are those an earlier try of the attempt had."""
+def host_ports(values: Mapping[str, Any], port_range: tuple[int, int], taken: Taken) -> tuple[PortMapping, ...]:
+    """The published ports, each with its host port; those chosen are `taken` from now on."""
     found: list[PortMapping] = []
     for number, port in enumerate(values.get("ports") or ()):
         host_port = port.host_port
         if on_host_network(values):
-            if host_port is None or host_port != port.container_port:
+            if host_port is None:
+                host_port = port.container_port
+            elif host_port != port.container_port:
                 raise GameNodeError(
                     Code.INVALID_ARGUMENT,
                     f"with.ports[{number}]: on the network `host` a port cannot be another one outside: say"
                     f" {port.container_port}:{port.container_port}/{port.protocol}, or leave it out",
                 )
         elif host_port is None:
-            host_port = chosen.get(port_key(port.container_port, port.protocol)) or choose(
-                port_range, port.protocol, port.host_ip, taken
-            )
+            host_port = choose(port_range, port.protocol, port.host_ip, taken)
         found.append(PortMapping(port.container_port, port.protocol, host_port, port.host_ip))
     return tuple(found)
-
-
-def port_key(container_port: int, protocol: str) -> str:
-    """`27960/udp`."""
-    return f"{container_port}/{protocol}"
 
 
 def by_key(ports: Sequence[PortMapping]) -> dict[str, int]:
     """Host ports by `27960/udp`; of several for one the first."""
     found: dict[str, int] = {}
     for port in ports:
-        found.setdefault(port_key(port.container_port, port.protocol), port.host_port)
+        found.setdefault(f"{port.container_port}/{port.protocol}", port.host_port)
     return found
+
+
+def ports_label(ports: Sequence[PortMapping]) -> str:
+    """The host ports a container is given, for its label."""
+    return json.dumps(by_key(ports))
 
 
 def check_here(values: Mapping[str, Any], info: EngineInfo | None, *, local: bool) -> None:

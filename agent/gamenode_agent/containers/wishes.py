@@ -26,6 +26,7 @@ class Wishes:
         self._path = path
         self._ended: dict[str, str] = {}
         self._restarts: dict[str, int] = {}
+        self._leftover: set[str] = set()
         self._in_hand: dict[str, int] = {}
         self._writing = asyncio.Lock()
         #: Hears of a container that was let go again.
@@ -76,10 +77,21 @@ class Wishes:
         await self.save()
         return number
 
+    async def leave(self, container: str) -> None:
+        """Nobody needs it any more, and it could not be removed: to be removed when that is possible."""
+        self._leftover.add(container)
+        await self.save()
+
+    @property
+    def leftover(self) -> frozenset[str]:
+        """Those that wait to be removed."""
+        return frozenset(self._leftover)
+
     async def forget_all_but(self, containers: Collection[str]) -> None:
         """Drops what is kept of containers that are gone."""
-        gone = (self._ended.keys() | self._restarts.keys()).difference(containers)
+        gone = (self._ended.keys() | self._restarts.keys() | self._leftover).difference(containers)
         for container in gone:
+            self._leftover.discard(container)
             self._ended.pop(container, None)
             self._restarts.pop(container, None)
         if gone:
@@ -90,7 +102,7 @@ class Wishes:
         if self._path is None:
             return
         async with self._writing:  # one after the other, each with all there is by then
-            text = json.dumps({"ended": self._ended, "restarts": self._restarts})
+            text = json.dumps({"ended": self._ended, "restarts": self._restarts, "leftover": sorted(self._leftover)})
             try:
                 await asyncio.to_thread(_replace, self._path, text)
             except OSError as error:
@@ -105,6 +117,7 @@ class Wishes:
             found: Any = json.loads(path.read_text(encoding="utf-8"))
             self._ended = {str(key): str(why) for key, why in found["ended"].items()}
             self._restarts = {str(key): int(number) for key, number in found["restarts"].items()}
+            self._leftover = {str(each) for each in found["leftover"]}
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

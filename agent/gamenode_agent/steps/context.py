@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from gamenode_agent.engines.inline import InlineRequest, InlineStep
 from gamenode_agent.journal import Attempt
 from gamenode_agent.runner.environment import checked, render
 from gamenode_agent.steps.tools import Tools
@@ -50,6 +51,10 @@ class StepContext:
         env = {**render(self.task, self.plan, self.step, own={}).env, **own}
         marks = {name: value for name, value in self.own_env().items() if name not in _HOST_PATHS}
         return checked(env, marks)
+
+    def inline(self, step: InlineStep) -> InlineRequest:
+        """The attempt as something that the agent carries out itself, with the step's own time limit and stop."""
+        return InlineRequest(self.key, self.directory, step, timeout=self.step.timeout, stop=self.step.stop)
 
     def own_env(self) -> dict[str, str]:
         """The variables that every process of a step gets."""

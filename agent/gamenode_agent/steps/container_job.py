@@ -1,0 +1,225 @@
+"""The step kind `container.job`: runs a container to its end. Its exit code is the step's, its output the step's log.
+
+The container goes once its end is noted and its log is whole; until then it is the evidence of what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from gamenode_agent.containers import forks
+from gamenode_agent.containers.ending import Endings, end
+from gamenode_agent.containers.making import Making, making_of, started, stop_of
+from gamenode_agent.containers.naming import is_own, same_step, who
+from gamenode_agent.containers.outages import Witness, begin, through
+from gamenode_agent.containers.spool import Spool
+from gamenode_agent.engines.containers import Container, ContainerEngine
+from gamenode_agent.engines.inline import Handle, InlineRequest, LostTrack, Result, Stop
+from gamenode_agent.failures import leaves
+from gamenode_agent.steps.context import StepContext
+from gamenode_agent.steps.tools import Tools
+from gamenode_pipelines.errors import Code, Error, GameNodeError
+
+#: What the end of a log may take after the container's; then the rest is asked for anew.
+LOG_PATIENCE = 10.0
+
+_END = "end"
+
+
+@dataclass(slots=True)
+class ContainerJob:
+    """One attempt."""
+
+    tools: Tools
+    making: Making
+    _over_limit: Error | None = field(default=None, init=False)
+
+    async def run(self, attempt: Handle) -> Result:
+        """Runs it, or goes on with it."""
+        if _END in attempt.notes:
+            return await self._finish(attempt, attempt.notes[_END])
+        engine = await begin(self.tools, attempt)
+        container = await self._resumed(engine, attempt) if attempt.resumed else None
+        if container is None:
+            await self._make_room(engine, attempt)
+            container = await self.making.make(attempt)
+        ended, by_engine = await self._attend(engine, container, attempt)
+        return await self._finish(attempt, self._verdict(ended, by_engine), ended.id)
+
+    async def end(self, attempt: Handle, stop: Stop) -> int | None:
+        """Stops it as it wants to be stopped, and removes it."""
+        if _END in attempt.notes:  # it was faster
+            return (await self._finish(attempt, attempt.notes[_END])).exit_code
+        container = await self.making.found(attempt)
+        if container is None:
+            return None
+        engine = self.tools.containers()
+        code: int | None = None
+        if container.state != "created":
+            ended = await self._stop(engine, container, attempt, stop)
+            code = ended.exit_code if ended is not None else None
+        attempt.note(**{_END: {"exit_code": code, "code": str(stop.code), "message": stop.reason, "id": container.id}})
+        await through(engine, lambda: engine.remove(container.id, force=True))
+        return code
+
+    # -- how it began --------------------------------------------------------------------------------------------------
+
+    async def _resumed(self, engine: ContainerEngine, attempt: Handle) -> Container | None:
+        """The container of an earlier agent, started if it was not; None if there never was one."""
+        found = await self.making.found(attempt)
+        if found is None:
+            if not attempt.same_boot:
+                raise LostTrack("the host was restarted, and there is no container of this attempt")
+            if "id" in attempt.notes:
+                raise _gone(self.making.name)
+            return None
+        if found.state == "created":
+            return await started(engine, found.id, before=0.0)
+        if not attempt.same_boot:
+            raise LostTrack(f"the host was restarted while the container {found.name} ran")
+        return found
+
+    async def _make_room(self, engine: ContainerEngine, attempt: Handle) -> None:
+        """What an earlier attempt of this step has left under the name goes; so does what `replace` allows to."""
+        there = await self.making.named() if self._may_be_taken(attempt) else None
+        if there is None:
+            return
+        tools = self.tools
+        if not is_own(there, tools.cluster_id) or not (
+            self.making.values.get("replace") or same_step(there, tools, self.making.key)
+        ):
+            raise GameNodeError(
+                Code.NAME_CONFLICT,
+                f"the name {self.making.name!r} is taken: {who(there, tools)}",
+                details={"name": self.making.name, "holder": there.id},
+            )
+        attempt.say(f"removing the container {there.name} ({there.id[:12]}) of an earlier attempt")
+        endings = Endings(engine, tools.wishes)
+        await endings.stop(there, grace=None)
+        await endings.remove(there, force=True)
+
+    def _may_be_taken(self, attempt: Handle) -> bool:
+        """Names made of an attempt's key are looked at only where one like it may have been before."""
+        return bool(self.making.values.get("name")) or attempt.resumed or attempt.key.fence > 1
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    async def _attend(self, engine: ContainerEngine, container: Container, attempt: Handle) -> tuple[Container, bool]:
+        """Copies its log until it has ended; how it did, and whether its engine ended it."""
+        spool = Spool(engine, container.id, attempt)
+        witness = Witness(engine)
+        try:
+            async with asyncio.TaskGroup() as group:
+                following = group.create_task(self._follow(engine, spool))
+                beside: list[asyncio.Task[Any]] = [group.create_task(witness.watch(container.id))]
+                if container.pid and self.making.values["resources"]["pids"]:
+                    beside.append(group.create_task(self._watch_forks(engine, container)))
+                ended = await engine.wait(container.id)
+                by_engine = await witness.ended_by_engine()
+                whole = await self._end_of_log(following)
+                for task in beside:
+                    task.cancel()
+        except BaseExceptionGroup as failures:
+            for failure in leaves(failures):
+                raise failure from None
+            raise
+        if not whole:
+            await through(engine, spool.rest)
+        return ended, by_engine
+
+    async def _follow(self, engine: ContainerEngine, spool: Spool) -> None:
+        try:
+            await through(engine, spool.follow)
+        except GameNodeError as error:
+            if error.code is not Code.CONTAINER_GONE:  # whoever waits for its end says so
+                raise
+
+    async def _end_of_log(self, following: asyncio.Task[None]) -> bool:
+        """Whether the log of a container that has ended came to its end by itself."""
+        await asyncio.wait([following], timeout=LOG_PATIENCE)
+        return not following.cancel()
+
+    async def _watch_forks(self, engine: ContainerEngine, container: Container) -> None:
+        if await forks.refused(container.pid):
+            most = self.making.values["resources"]["pids"]
+            self._over_limit = Error(
+                Code.RESOURCE_LIMIT,
+                f"stopped at its limit: more than {most} processes",
+                {"limit": "pids", "value": str(most)},
+            )
+            await through(engine, lambda: engine.kill(container.id))
+
+    # -- how it ended --------------------------------------------------------------------------------------------------
+
+    def _verdict(self, ended: Container, by_engine: bool) -> dict[str, Any]:
+        code = ended.exit_code
+        error = self._over_limit
+        if error is not None:
+            pass
+        elif ended.oom_killed and code:
+            most = ended.memory_limit
+            error = Error(
+                Code.OOM_KILLED,
+                f"killed: it needed more than its {most} bytes of memory",
+                {"limit": "memory", "value": str(most)},
+            )
+        elif by_engine:
+            error = Error(
+                Code.ENGINE_UNAVAILABLE,
+                f"the container engine was stopped or restarted, and the container with it (exit code {code})",
+                {"exit_code": str(code)},
+            )
+        found: dict[str, Any] = {"exit_code": code, "id": ended.id}
+        if error is not None:
+            found |= {"code": str(error.code), "message": error.message, "details": dict(error.details)}
+        return found
+
+    async def _finish(self, attempt: Handle, noted: dict[str, Any], container: str = "") -> Result:
+        """Notes the end, removes the container, tells the end: interrupted anywhere, it is told the same again."""
+        if container:
+            attempt.note(**{_END: noted})
+        engine = self.tools.containers()
+        try:
+            await engine.remove(noted["id"])
+        except GameNodeError as error:
+            if error.code is Code.STATE_CONFLICT:
+                raise  # it runs again: somebody else's doing, and not an end
+            await self.tools.wishes.leave(noted["id"])
+        failed = None
+        if "code" in noted:
+            failed = Error(Code(noted["code"]), noted["message"], noted.get("details", {}))
+        return Result(exit_code=noted["exit_code"], error=failed)
+
+    async def _stop(
+        self, engine: ContainerEngine, container: Container, attempt: Handle, stop: Stop
+    ) -> Container | None:
+        """Ends it while its log is copied on; how it ended, None where it is gone."""
+        spool = Spool(engine, container.id, attempt)
+        ended: Container | None = container
+        whole = False
+        if container.running:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    following = group.create_task(self._follow(engine, spool))
+                    ended = await end(engine, container, stop_of(container, stop), force=stop.force)
+                    whole = await self._end_of_log(following)
+            except BaseExceptionGroup as failures:
+                for failure in leaves(failures):
+                    raise failure from None
+                raise
+        if ended is not None and not whole:
+            await through(engine, spool.rest)
+        return ended
+
+
+def _gone(name: str) -> GameNodeError:
+    return GameNodeError(
+        Code.CONTAINER_GONE, f"the container {name} was removed by somebody else before its end was known"
+    )
+
+
+def container_job(context: StepContext) -> InlineRequest:
+    """What to do for one attempt."""
+    return context.inline(ContainerJob(context.tools, making_of(context)))
