@@ -249,6 +249,9 @@ CHECKS = Table(
 
 KEYS = Table((field("key", "KEY"), field("text", "FOR")), name="key", id="key", empty="no keys below it")
 
+#: What later steps can ask of a step.
+OUTPUTS = Table((field("key", "OUTPUT"), field("text", "IS")), name="key", id="key", empty="no outputs")
+
 CONTEXTS = Table(
     (field("current", "CURRENT"), field("name", "NAME"), field("data_dir", "DATA DIR")),
     id="name",
