@@ -367,6 +367,7 @@ class Agent:
             server_version=state.server_version,
             since=state.since,
             problem=state.problem,
+            **self.containers.status(),
         )
         try:
             write_status(self.settings.agent_dir, status)

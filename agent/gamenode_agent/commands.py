@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -23,8 +23,6 @@ from gamenode_proto.process.exits import ExitCode
 from gamenode_proto.process.settings import load, options, settings_of
 
 logger = logging.getLogger(__name__)
-
-S = TypeVar("S", bound=CommonSettings)
 
 #: How long a detached agent may take to start, and a running one to stop.
 START_SECONDS = 20.0
@@ -41,11 +39,14 @@ def root(context: click.Context, flags: dict[str, Any]) -> None:
     context.obj = flags
 
 
-def _settings(cls: type[S], flags: Mapping[str, Any]) -> S:
-    """The command's settings: flags before the command's name count, those behind it count more."""
+def _settings(flags: Mapping[str, Any]) -> AgentSettings:
+    """The agent's settings, whatever the command needs of them: they share one file and one environment.
+
+    Flags before the command's name count, those behind it count more.
+    """
     context = click.get_current_context()
     given = {**(context.obj or {}), **{name: value for name, value in flags.items() if value is not None}}
-    settings = load(cls, flags=given, env=os.environ)
+    settings = load(AgentSettings, flags=given, env=os.environ)
     logs.configure(settings.log_level, settings.log_format)
     return settings
 
@@ -83,7 +84,7 @@ def _make_agent_dir(settings: CommonSettings) -> Path:
 @options(CommonSettings)
 def join(flags: dict[str, Any], token: str | None, token_file: str | None, name: str, labels: Sequence[str]) -> None:
     """Makes this host a node of the cluster that the token is from."""
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     text = _token_text(token, token_file)
     parsed = dict(map(_label, labels))
 
@@ -134,7 +135,7 @@ def set_server(flags: dict[str, Any], addresses: str) -> None:
     from gamenode_agent.identity import load_identity, save_identity
     from gamenode_agent.status import running_pid
 
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     try:
         parsed = parsers.addresses(addresses)
     except ValueError as error:
@@ -159,7 +160,7 @@ def leave(flags: dict[str, Any], yes: bool, force: bool) -> None:
     from gamenode_agent.leaving import forget_everything, unfinished_tasks
     from gamenode_agent.status import take_lock
 
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     identity = load_identity(settings.agent_dir)
     with take_lock(settings.agent_dir):
         tasks = unfinished_tasks(settings.agent_dir)
@@ -185,7 +186,7 @@ def leave(flags: dict[str, Any], yes: bool, force: bool) -> None:
 @options(AgentSettings)
 def run(flags: dict[str, Any], detach: bool) -> int:
     """Runs the agent; prints `connected …` when its first session is open. Steps outlive it."""
-    settings = _settings(AgentSettings, flags)
+    settings = _settings(flags)
     from gamenode_agent.identity import load_identity
 
     load_identity(settings.agent_dir)
@@ -244,7 +245,7 @@ def stop(flags: dict[str, Any]) -> int:
     """Stops the running agent. What its steps run goes on, and is found again at the next start."""
     from gamenode_agent.status import running_pid
 
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     pid = running_pid(settings.agent_dir)
     if pid is None:
         _note("no agent runs")
@@ -292,7 +293,7 @@ def status(flags: dict[str, Any], output: str) -> int:
     from gamenode_agent.leaving import unfinished_tasks
     from gamenode_agent.status import read_status
 
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     identity = load_identity(settings.agent_dir)
     found = read_status(settings.agent_dir)
     tasks = unfinished_tasks(settings.agent_dir)
@@ -308,7 +309,7 @@ def status(flags: dict[str, Any], output: str) -> int:
         if found is not None:
             about = asdict(found)
             body |= {key: about[key] for key in ("pid", "version", "started_at", "slots", "connected", "server")}
-            body |= {"since": found.since, "problem": found.problem}
+            body |= {key: about[key] for key in ("since", "problem", "engine", "engine_address", "engine_problem")}
         _say(json.dumps(body))
     else:
         _say(f"node    {identity.name} ({identity.node_id})")
@@ -318,6 +319,8 @@ def status(flags: dict[str, Any], output: str) -> int:
             _say(f"agent   runs, pid {found.pid}, version {found.version or '?'}, {found.slots} slots")
             link = f"connected to {found.server}" if found.connected else f"not connected: {found.problem}"
             _say(f"server  {link}")
+            engine = f"{found.engine} at {found.engine_address}" if found.engine else f"none: {found.engine_problem}"
+            _say(f"engine  {engine}")
         _say(f"tasks   {tasks} not ended")
     return ExitCode.OK if found is not None else ExitCode.FAILED
 
@@ -328,7 +331,7 @@ def doctor(flags: dict[str, Any]) -> int:
     """Looks for what could keep the agent from its work. Exits with 1 where it finds something."""
     from gamenode_agent.doctor import examine
 
-    settings = _settings(CommonSettings, flags)
+    settings = _settings(flags)
     findings = asyncio.run(examine(settings))
     for finding in findings:
         _say(f"{finding.mark:<5} {finding.what}")

@@ -9,14 +9,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
 
 from gamenode_agent import host, renewal
-from gamenode_agent.config import AgentSettings, CommonSettings
+from gamenode_agent.config import AgentSettings
+from gamenode_agent.containers.assembly import open_engine
+from gamenode_agent.engines.containers import EngineInfo
 from gamenode_agent.identity import FILE_NAME, Identity, load_identity
 from gamenode_agent.join import pinned_ca
 from gamenode_agent.keys import public_key_hash
@@ -28,6 +30,8 @@ from gamenode_proto import transport
 from gamenode_proto.process.clock import wall_clock
 
 _CONNECT_SECONDS = 5.0
+#: Where no engine is to be seen, only its watch has to say so.
+_LOOK_SECONDS = 0.5
 _DAY = 86_400.0
 
 
@@ -39,10 +43,10 @@ class Finding:
     what: str
 
 
-async def examine(settings: CommonSettings) -> list[Finding]:
+async def examine(settings: AgentSettings) -> list[Finding]:
     """Everything there is to look at; changes nothing."""
     transport.quiet_core()
-    findings = [*_host(settings.root)]
+    findings = [*_host(settings), *await _engine(settings)]
     try:
         identity = load_identity(settings.agent_dir)
     except GameNodeError as error:
@@ -57,7 +61,8 @@ async def examine(settings: CommonSettings) -> list[Finding]:
     return findings
 
 
-def _host(data_dir: Path) -> Iterator[Finding]:
+def _host(settings: AgentSettings) -> Iterator[Finding]:
+    data_dir = settings.root
     if sqlite3.sqlite_version_info < (3, 35):
         yield Finding("FAIL", f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
     else:
@@ -65,7 +70,7 @@ def _host(data_dir: Path) -> Iterator[Finding]:
     place = next(path for path in (data_dir, *data_dir.parents) if path.exists())
     if not os.access(place, os.W_OK):
         yield Finding("FAIL", f"{place} cannot be written by this user (uid {os.geteuid()})")
-    free, reserve = host.free_bytes(place), AgentSettings().disk_reserve
+    free, reserve = host.free_bytes(place), settings.disk_reserve
     mark: Literal["ok", "FAIL"] = "ok" if free >= reserve else "FAIL"
     yield Finding(mark, f"{free >> 20} MiB of disk are free under {place}; tasks need {reserve >> 20}")
     words = host.capabilities()
@@ -74,6 +79,50 @@ def _host(data_dir: Path) -> Iterator[Finding]:
     if "bash" not in words:
         yield Finding("warn", "no bash: steps with `shell: bash` fail here")
     yield from _systemd()
+
+
+async def _engine(settings: AgentSettings) -> list[Finding]:
+    """The container engine the agent would find, or has found."""
+    status = read_status(settings.agent_dir)
+    address = status.engine_address if status is not None else ""
+    engine = open_engine(replace(settings, docker_host=address or settings.docker_host))
+    if engine is None:
+        return [Finding("ok", "no containers: `docker-host` is `none`")]
+    info, where = None, ""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(engine.run())
+            try:
+                await engine.ready(_CONNECT_SECONDS if engine.address else _LOOK_SECONDS)
+            finally:
+                watch.cancel()
+        info = engine.info
+        where = engine.address
+    except* GameNodeError:
+        pass  # what ails it is asked below
+    finally:
+        await engine.close()
+    if info is not None:
+        return list(_engine_facts(info, where))
+    # Whoever names an engine wants containers; without a word of it, a host without them is as good.
+    mark: Literal["warn", "FAIL"] = "FAIL" if settings.docker_host or os.environ.get("DOCKER_HOST") else "warn"
+    return [Finding(mark, f"container steps cannot run here: {engine.problem}")]
+
+
+def _engine_facts(info: EngineInfo, address: str) -> Iterator[Finding]:
+    about = f"storage {info.storage_driver}, cgroup v{info.cgroup_version}, data in {info.root_dir}"
+    kind = " (rootless)" if info.rootless else ""
+    yield Finding("ok", f"{info.name} {info.version}{kind} at {address}, API {info.api_version}; {about}")
+    if info.missing_limits:
+        yield Finding("warn", f"the engine cannot keep these limits: {', '.join(info.missing_limits)}")
+    if info.storage_driver == "vfs":
+        yield Finding("warn", "storage driver vfs copies whole images: slow, and large on disk; overlay2 is better")
+    if not info.live_restore:
+        yield Finding(
+            "warn",
+            "a restart of Docker stops every container: "
+            'set "live-restore": true in /etc/docker/daemon.json, and containers run on',
+        )
 
 
 def _systemd() -> Iterator[Finding]:

@@ -34,6 +34,10 @@ class AgentStatus:
     since: float = 0.0
     #: Why it is not connected.
     problem: str = ""
+    #: The container engine, e.g. `docker 27.5`; empty while there is none, and then the problem says why.
+    engine: str = ""
+    engine_address: str = ""
+    engine_problem: str = ""
 
 
 def write_status(agent_dir: Path, status: AgentStatus) -> None:

@@ -100,6 +100,16 @@ class Containers:
         if engine is not None:
             found.engine.CopyFrom(engine)
 
+    def status(self) -> dict[str, str]:
+        """What `gamenode-agent status` says of the engine, by the names of its fields."""
+        engine = self.engine
+        if engine is None:
+            return {"engine_problem": "the agent was told to do without containers"}
+        said = {"engine_address": engine.address}
+        if engine.available and engine.info is not None:
+            return {**said, "engine": f"{engine.info.name} {engine.info.version}"}
+        return {**said, "engine_problem": engine.problem}
+
     async def run(self) -> None:
         """Watches the engine until cancelled."""
         if self.engine is None:
