@@ -13,7 +13,7 @@ from gamenode_pipelines.written import text_of
 
 #: What game servers can be asked in.
 QUERY_PROTOCOLS: Final = (
-    "ase", "battlefield", "doom3", "fivem", "gamespy1", "gamespy2", "gamespy3", "killingfloor", "minecraft", "quake1",
+    "ase", "battlefield", "doom3", "gamespy1", "gamespy2", "gamespy3", "killingfloor", "minecraft", "quake1",
     "quake2", "quake3", "raknet", "samp", "source", "teeworlds", "unreal2", "vcmp", "won",
 )  # fmt: skip
 #: What they can be told commands in.
