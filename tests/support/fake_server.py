@@ -106,6 +106,7 @@ class Seen:
     hello: agent_link_pb2.Hello
     frames: list[agent_link_pb2.AgentFrame] = field(default_factory=list)
     goodbye: str = ""
+    peer: str = ""
     over: bool = False
 
 
@@ -350,7 +351,7 @@ class _AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
         fake = self._fake
         first = await anext(request_iterator)
         hello = first.hello
-        seen = Seen(hello)
+        seen = Seen(hello, peer=context.peer())
         fake.sessions.append(seen)
         if hello.outbox_id != fake.outbox_id:
             fake.outbox_id = hello.outbox_id
