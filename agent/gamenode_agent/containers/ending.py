@@ -89,7 +89,8 @@ async def _command(engine: ContainerEngine, container: Container, wish: StopWish
     try:
         async with asyncio.timeout_at(deadline):
             if wish.via == "stdin":
-                await engine.send(container.id, f"{' '.join(wish.command)}\n".encode())
+                lines = "".join(f"{line}\n" for line in wish.command)
+                await engine.write_stdin(container.id, lines.encode())
             else:
                 await _run(engine, container, wish.command)
             await engine.wait(container.id)

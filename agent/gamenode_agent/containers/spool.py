@@ -1,7 +1,7 @@
 """A container's log into its attempt's, once each byte, over restarts of the agent and of the engine.
 
-Every second or so it is noted up to where the log has been taken over: the engine's own mark of the last line, how many
-lines had that mark, and how many bytes the attempt had by then. An agent that takes up the attempt reads on from there
+Every second or so it is noted up to where the log has been taken over: the engine's own mark of the last line, and
+how many bytes the attempt had by then. An agent that takes up the attempt reads on from there
 and leaves out what came between the note and its predecessor's end, which the attempt's own count tells exactly. So a
 note may be late, or be lost on a full disk: only more is read again.
 """
@@ -39,7 +39,7 @@ class Spool:
         self._attempt = attempt
         self._since = since
         # Up to here it is taken over, or waits in `_block`.
-        self._mark, self._same = "", 0
+        self._mark = ""
         self._block: list[bytes] = []
         self._size = 0
         self._stream = 0
@@ -50,7 +50,7 @@ class Spool:
         self._noted_at = 0.0
         noted = attempt.notes.get(_NOTE)
         if isinstance(noted, dict):
-            self._mark, self._same = str(noted["mark"]), int(noted["same"])
+            self._mark = str(noted["mark"])
             self._skip = max(0, attempt.written - int(noted["bytes"]))
 
     async def follow(self) -> None:
@@ -62,14 +62,9 @@ class Spool:
         await self._copy(follow=False)
 
     async def _copy(self, *, follow: bool) -> None:
-        passed = self._same
         lines = 0
         try:
             async for line in self._engine.logs(self._container, after=self._mark, since=self._since, follow=follow):
-                if line.mark == self._mark and passed:
-                    passed -= 1  # it has been taken over; the engine cannot tell lines of one mark apart
-                    continue
-                passed = 0
                 self._take(line)
                 lines += 1
                 if lines % _TURN == 0:
@@ -95,7 +90,6 @@ class Spool:
                 self._flushing = asyncio.get_running_loop().call_soon(self.flush)
             self._block.append(data)
             self._size += len(data)
-        self._same = self._same + 1 if line.mark == self._mark else 1
         self._mark = line.mark
 
     def flush(self) -> None:
@@ -115,7 +109,7 @@ class Spool:
 
     def _note(self) -> None:
         try:
-            self._attempt.note(**{_NOTE: {"mark": self._mark, "same": self._same, "bytes": self._attempt.written}})
+            self._attempt.note(**{_NOTE: {"mark": self._mark, "bytes": self._attempt.written}})
         except OSError as error:
             # The old note is as true as it was: a resume reads more again, that is all.
             logger.debug("how far a container's log was copied could not be noted: %s", error)

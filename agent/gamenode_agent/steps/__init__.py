@@ -6,16 +6,45 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from gamenode_agent.engines.inline import InlineRequest
+from gamenode_agent.steps.container_exec import container_exec
+from gamenode_agent.steps.container_job import container_job
+from gamenode_agent.steps.container_load import container_load
+from gamenode_agent.steps.container_pull import container_pull
+from gamenode_agent.steps.container_remove import container_remove
+from gamenode_agent.steps.container_restart import container_restart
+from gamenode_agent.steps.container_run import container_run
+from gamenode_agent.steps.container_stop import container_stop
+from gamenode_agent.steps.container_wait import container_wait
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
 from gamenode_agent.steps.run import spawn_request
 from gamenode_agent.supervisor.client import SpawnRequest
 from gamenode_pipelines.errors import Code, Error
 from gamenode_pipelines.plan import Plan
 
-__all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "unknown_kinds"]
+__all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "is_inline", "unknown_kinds"]
 
 #: What turns a step into something to start: a process, or what the agent carries out itself.
-KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = MappingProxyType({"run": spawn_request})
+KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = MappingProxyType(
+    {
+        "run": spawn_request,
+        "container.exec": container_exec,
+        "container.job": container_job,
+        "container.load": container_load,
+        "container.pull": container_pull,
+        "container.remove": container_remove,
+        "container.restart": container_restart,
+        "container.run": container_run,
+        "container.stop": container_stop,
+        "container.wait": container_wait,
+    }
+)
+#: The kinds that are processes; every other the agent carries out itself.
+_PROCESSES = frozenset({"run"})
+
+
+def is_inline(kind: str) -> bool:
+    """Whether the agent carries out steps of this kind itself."""
+    return kind not in _PROCESSES
 
 
 def unknown_kinds(plan: Plan) -> Error | None:

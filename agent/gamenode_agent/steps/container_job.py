@@ -21,6 +21,7 @@ from gamenode_agent.failures import leaves
 from gamenode_agent.steps.context import StepContext
 from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_proto.process.clock import wall_clock
 
 #: What the end of a log may take after the container's; then the rest is asked for anew.
 LOG_PATIENCE = 10.0
@@ -39,19 +40,23 @@ class ContainerJob:
     async def run(self, attempt: Handle) -> Result:
         """Runs it, or goes on with it."""
         if _END in attempt.notes:
-            return await self._finish(attempt, attempt.notes[_END])
+            return await self._finish(attempt.notes[_END])
         engine = await begin(self.tools, attempt)
         container = await self._resumed(engine, attempt) if attempt.resumed else None
         if container is None:
             await self._make_room(engine, attempt)
             container = await self.making.make(attempt)
         ended, by_engine = await self._attend(engine, container, attempt)
-        return await self._finish(attempt, self._verdict(ended, by_engine), ended.id)
+        noted = self._verdict(ended, by_engine)
+        if attempt.resumed:  # it may have ended while nobody looked; the engine's clock is the wall's
+            noted["at"] = ended.finished_at + self.tools.clock.now() - wall_clock()
+        attempt.note(**{_END: noted})
+        return await self._finish(noted)
 
     async def end(self, attempt: Handle, stop: Stop) -> int | None:
         """Stops it as it wants to be stopped, and removes it."""
         if _END in attempt.notes:  # it was faster
-            return (await self._finish(attempt, attempt.notes[_END])).exit_code
+            return (await self._finish(attempt.notes[_END])).exit_code
         container = await self.making.found(attempt)
         if container is None:
             return None
@@ -176,10 +181,8 @@ class ContainerJob:
             found |= {"code": str(error.code), "message": error.message, "details": dict(error.details)}
         return found
 
-    async def _finish(self, attempt: Handle, noted: dict[str, Any], container: str = "") -> Result:
-        """Notes the end, removes the container, tells the end: interrupted anywhere, it is told the same again."""
-        if container:
-            attempt.note(**{_END: noted})
+    async def _finish(self, noted: dict[str, Any]) -> Result:
+        """Removes the container and tells the end that is noted: interrupted anywhere, the same is told again."""
         engine = self.tools.containers()
         try:
             await engine.remove(noted["id"])
@@ -190,7 +193,7 @@ class ContainerJob:
         failed = None
         if "code" in noted:
             failed = Error(Code(noted["code"]), noted["message"], noted.get("details", {}))
-        return Result(exit_code=noted["exit_code"], error=failed)
+        return Result(exit_code=noted["exit_code"], error=failed, ended_at=noted.get("at", 0.0))
 
     async def _stop(
         self, engine: ContainerEngine, container: Container, attempt: Handle, stop: Stop
