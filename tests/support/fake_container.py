@@ -165,8 +165,8 @@ class FakeContainer:
                 case "read":
                     while b"\n" not in self._input:
                         await self.next_change()
-                    line, _, self._input = self._input.partition(b"\n")
-                    out(b"read: " + line + b"\n", 1)
+                    heard, _, self._input = self._input.partition(b"\n")
+                    out(b"read: " + heard + b"\n", 1)
                 case "touch":
                     self.files.add(act.text)
                 case "need":

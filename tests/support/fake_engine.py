@@ -118,7 +118,7 @@ class FakeEngine:
         found = self._get(container)
         found.shown = dataclasses.replace(found.shown, health=state)
         found.changed()
-        self._say(found, f"health_status: {state}")
+        self._say(found, "health_status")
 
     def say(self, container: str, data: bytes, stream: int = 1) -> None:
         """It prints something."""
@@ -235,8 +235,8 @@ class FakeEngine:
         await self._enter("kill")
         self._get(container).signal(signal)
 
-    async def send(self, container: str, data: bytes) -> None:
-        await self._enter("send")
+    async def write_stdin(self, container: str, data: bytes) -> None:
+        await self._enter("write_stdin")
         found = self._get(container)
         if not found.shown.running or not found.spec.stdin_open:
             raise GameNodeError(Code.STATE_CONFLICT, f"container {found.shown.name} has no standard input")

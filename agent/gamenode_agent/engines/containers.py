@@ -171,7 +171,8 @@ class Container:
 class LogLine(NamedTuple):
     """A line of a container's log, or a part of one too long for the engine. `data` has its newline, if there was one.
 
-    `mark` is the engine's own time of it, exact, as text that sorts; `time` the same in Unix seconds.
+    `mark` names the line among all of this log: the engine's own time of it, exact, and which of those of that time.
+    `time` is the same in Unix seconds.
     """
 
     mark: str
@@ -298,18 +299,14 @@ class ContainerEngine(Protocol):
         ...
 
     async def stop(self, container: str, *, signal: str, grace: float) -> Container:
-        """Ends a container: the signal (empty: its own), `grace` seconds, SIGKILL; returns it as it ended."""
+        """Ends a container: the signal (empty: its own), `grace` seconds, SIGKILL; returns it as it ended.
+
+        Cancelled, it waits no longer: a signal that was sent stays sent.
+        """
         ...
 
     async def kill(self, container: str, *, signal: str = "KILL") -> None:
         """Sends a signal; one that does not run is left alone."""
-        ...
-
-    async def send(self, container: str, data: bytes) -> None:
-        """Writes to the standard input of a running container that was made with `stdin_open`.
-
-        CONTAINER_GONE; STATE_CONFLICT: stopped, or without an input.
-        """
         ...
 
     async def restart(self, container: str, *, signal: str, grace: float) -> None:
@@ -326,8 +323,14 @@ class ContainerEngine(Protocol):
     ) -> AsyncIterator[LogLine]:
         """Its log, oldest first; with `follow`, on until it ends, over outages of the engine, without gap or repeat.
 
-        `after` is a `mark`: every line behind it, and those of the same mark, which the caller has to tell apart by
-        their number. Bounded in memory: a slow reader holds the engine back.
+        `after` is a `mark`: the lines behind that one. Bounded in memory: a slow reader holds the engine back.
+        """
+        ...
+
+    async def write_stdin(self, container: str, data: bytes) -> None:
+        """Writes to the standard input of a running container that was made with `stdin_open`.
+
+        CONTAINER_GONE; STATE_CONFLICT: stopped, or without an input.
         """
         ...
 
