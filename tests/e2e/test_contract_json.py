@@ -47,7 +47,7 @@ NODE = {
     "id": ID, "name": str, "state": str, "admin_state": str, "labels": dict, "agent_version": str,
     "connected_since": TIME, "last_seen": TIME, "address": str,
     "resources": {"cpus": NUMBER, "memory_total": int, "disk_total": int},
-    "addresses": [str], "capabilities": [str], "clock_skew": NUMBER,
+    "addresses": [str], "capabilities": [str], "clock_skew": NUMBER, "engine": (dict, None),
     "disks": [{"mount": str, "used": int, "total": int}], "metrics": METRICS, "tasks_running": int,
 }  # fmt: skip
 ERROR = {"code": str, "message": str}

@@ -115,6 +115,11 @@ async def test_no_text_from_elsewhere_acts_on_a_terminal_and_logs_stay_raw(clust
         ["nod" + HOSTILE],
         ["node", "ls", "--" + HOSTILE],
         ["pipeline", "run", str(fine), "--node", HOSTILE],
+        ["container", "ls", "--node", HOSTILE],
+        ["container", "logs", HOSTILE],
+        ["container", "stop", HOSTILE, "--yes"],
+        ["container", "rm", f"eu-1/{HOSTILE}", "--dry-run"],
+        ["explain", HOSTILE],
         ["--config", HOSTILE, "node", "ls"],
         ["--log-level", HOSTILE, "node", "ls"],
     ]
