@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,12 +29,18 @@ def agent_env(directory: Path, changes: Mapping[str, str] | None = None) -> dict
 
 @asynccontextmanager
 async def running_agent(
-    directory: Path, fake: FakeServer, *, env: Mapping[str, str] | None = None, wait: bool = True
+    directory: Path,
+    fake: FakeServer,
+    *,
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+    before: Sequence[str] = (),
 ) -> AsyncIterator[Agent]:
-    """A joined agent that is connected; all it started is gone at the end."""
+    """A joined agent that is connected; all it started is gone at the end. `before` goes before its command."""
     data_dir = directory / "agent-data"
-    fake.identity(data_dir)
-    argv = [sys.executable, "-m", "gamenode_agent", "run", "--data-dir", str(data_dir)]
+    if not data_dir.exists():
+        fake.identity(data_dir)
+    argv = [*before, sys.executable, "-m", "gamenode_agent", "run", "--data-dir", str(data_dir)]
     agent = Agent("agent", argv, agent_env(directory, env), directory / "agent.log", data_dir=data_dir)
     try:
         await agent.start(wait=wait)
@@ -45,11 +51,18 @@ async def running_agent(
         end_processes_of(directory)
 
 
-async def agent_command(directory: Path, data_dir: Path, *words: str, stdin: bytes = b"") -> tuple[int, str, str]:
+async def agent_command(
+    directory: Path,
+    data_dir: Path,
+    *words: str,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+) -> tuple[int, str, str]:
     """Runs `gamenode-agent WORDS`; its exit code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gamenode_agent", *words, "--data-dir", str(data_dir)),
-        env=agent_env(directory),
+        *(*before, sys.executable, "-m", "gamenode_agent", *words, "--data-dir", str(data_dir)),
+        env=agent_env(directory, env),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
