@@ -62,9 +62,7 @@ class AgentSettings(CommonSettings):
         "`DOCKER_HOST` or in the usual places.",
     )
     engine_wait: float = setting(10.0, doc="How long a step that needs the engine waits for one that is away.")
-    engine_retry: float = setting(
-        1.0, hidden=True, doc="First pause before an engine that is away is looked for again; doubles."
-    )
+    engine_retry: float = setting(1.0, hidden=True, doc="Longest pause between two looks for an engine that is away.")
     port_range: str = setting(
         "27000-28999",
         parse=port_range,

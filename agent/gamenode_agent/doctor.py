@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sqlite3
@@ -83,6 +84,7 @@ def _host(settings: AgentSettings) -> Iterator[Finding]:
 
 async def _engine(settings: AgentSettings) -> list[Finding]:
     """The container engine the agent would find, or has found."""
+    logging.getLogger("gamenode_agent.engines").setLevel(logging.ERROR)  # what is found is said here
     status = read_status(settings.agent_dir)
     address = status.engine_address if status is not None else ""
     engine = open_engine(replace(settings, docker_host=address or settings.docker_host))

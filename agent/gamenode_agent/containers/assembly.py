@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Any
 
 from gamenode_agent.config import NO_ENGINE, AgentSettings
 from gamenode_agent.containers import facts
@@ -100,6 +98,12 @@ class Containers:
         if engine is not None:
             found.engine.CopyFrom(engine)
 
+    def capabilities(self) -> frozenset[str] | None:
+        """What containers can have here; None while the engine is away, which a step that needs it waits for."""
+        if self.engine is not None and not self.engine.available:
+            return None
+        return frozenset(facts.capabilities(self.engine))
+
     def status(self) -> dict[str, str]:
         """What `gamenode-agent status` says of the engine, by the names of its fields."""
         engine = self.engine
@@ -150,9 +154,6 @@ def open_engine(settings: AgentSettings) -> ContainerEngine | None:
     """The engine of this host, which need not be there yet; None where the agent is to do without."""
     if settings.docker_host == NO_ENGINE:
         return None
-    try:
-        docker: Any = import_module("gamenode_agent.engines.docker")
-    except ModuleNotFoundError:
-        return None
-    found: ContainerEngine = docker.open_engine(settings.docker_host, retry=settings.engine_retry)
-    return found
+    from gamenode_agent.engines.docker import open_engine as open_docker
+
+    return open_docker(settings.docker_host, retry=settings.engine_retry)
