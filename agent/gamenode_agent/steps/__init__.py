@@ -16,6 +16,8 @@ from gamenode_agent.steps.container_run import container_run
 from gamenode_agent.steps.container_stop import container_stop
 from gamenode_agent.steps.container_wait import container_wait
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
+from gamenode_agent.steps.game_query import game_query
+from gamenode_agent.steps.game_rcon import game_rcon
 from gamenode_agent.steps.run import spawn_request
 from gamenode_agent.supervisor.client import SpawnRequest
 from gamenode_pipelines.errors import Code, Error
@@ -36,6 +38,8 @@ KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = Map
         "container.run": container_run,
         "container.stop": container_stop,
         "container.wait": container_wait,
+        "game.query": game_query,
+        "game.rcon": game_rcon,
     }
 )
 #: The kinds that are processes; every other the agent carries out itself.

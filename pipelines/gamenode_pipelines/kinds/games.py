@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gamenode_pipelines.kinds.checks import HOST, PORT
-from gamenode_pipelines.kinds.fields import DURATION, SCALAR_SCHEMA, TEXT, Leaf, words
+from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA, TEXT, Leaf, words
 from gamenode_pipelines.kinds.kind import Kind
 from gamenode_pipelines.kinds.shapes import Field, ListOf, Record
 from gamenode_pipelines.wording import shown
@@ -43,9 +43,9 @@ _MEANT: Final = {"game": "protocol", "type": "protocol", "address": "host", "ip"
 GAMES: Final = (
     Kind(
         "game.query",
-        "Asks a game server how it is.",
+        "Asks a game server how it is, until it answers; within 30 s unless the step says another `timeout`.",
         Record(
-            _where(QUERY_PROTOCOLS) | {"timeout": Field(DURATION, "How long it may take to answer.", default=5.0)},
+            _where(QUERY_PROTOCOLS),
             "game.query",
             meant=_MEANT,
         ),
@@ -71,5 +71,6 @@ GAMES: Final = (
             "game.rcon",
             meant=_MEANT,
         ),
+        outputs={"reply": "the last command's answer"},
     ),
 )
