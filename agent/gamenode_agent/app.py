@@ -163,6 +163,8 @@ class Agent:
         self.attempts = Attempts(
             settings.root,
             group=self.group,
+            clock=self.clock,
+            boot_id=self.boot_id,
             on_ended=self._attempt_ended,
             on_output=self._output_grew,
             on_lost=lambda: self.takeover.doubt(),
@@ -210,6 +212,7 @@ class Agent:
                 ticket_key=Ed25519PublicKey.from_public_bytes(self._identity.ticket_key),
                 directory=agent_dir,
                 disk_reserve=settings.disk_reserve,
+                capabilities=self.containers.capabilities,
             ),
             bundles=Bundles(journal, self.link.fetch_bundle),
             slots=settings.slots,

@@ -167,13 +167,19 @@ class LogWriter:
 
     def sha256(self) -> str:
         """The hash (hex) of the bytes that are there. After a reopening the first call reads the file."""
+        for _ in self.hashing():
+            pass
+        return self._hash.hexdigest()
+
+    def hashing(self) -> Iterator[None]:
+        """Hashes what was there before a reopening, a bounded piece a step."""
         while self._hashed < self.size:
             block = os.pread(self._data, min(_BLOCK, self.size - self._hashed), self._hashed)
             if not block:
                 raise OSError(f"{self.path} is shorter than its index says")
             self._hash.update(block)
             self._hashed += len(block)
-        return self._hash.hexdigest()
+            yield
 
     def sync(self) -> None:
         """Returns once everything is on the disk."""

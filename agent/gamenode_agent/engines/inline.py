@@ -23,11 +23,15 @@ class LostTrack(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an attempt ended by itself. Without `error` it is judged by `exit_code`, None being success."""
+    """How an attempt ended by itself. Without `error` it is judged by `exit_code`, None being success.
+
+    `ended_at`, Unix seconds of the agent's clock, where that was before now: while no agent looked.
+    """
 
     exit_code: int | None = None
     error: Error | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class InlineStep(Protocol):
     async def end(self, attempt: Handle, stop: Stop) -> int | None:
         """Ends what `run` has started, and returns when nothing of it is left; the exit code where there is one.
 
-        Called again, after a cancel, when a stop with more force comes.
+        `run` may not even have begun. Called again, after a cancel, when a stop with more force comes; and after a
+        pause when it raises GameNodeError, for as long as the engine cannot be asked. Raises LostTrack where nobody
+        will ever know whether anything is left.
         """
         ...
 

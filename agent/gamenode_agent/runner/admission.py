@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gamenode_agent.host import free_bytes
-from gamenode_agent.steps import unknown_kinds
+from gamenode_agent.steps import is_inline, unknown_kinds
 from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.placement import ENGINE
 from gamenode_pipelines.plan import Plan
 from gamenode_proto import tickets
 from gamenode_proto.v1.agent_link_pb2 import Assign
@@ -25,6 +27,8 @@ class Admission:
     directory: Path
     #: Bytes of free disk below which no new task starts.
     disk_reserve: int
+    #: What containers can have here, in the words that kinds ask for; None while that cannot be known.
+    capabilities: Callable[[], frozenset[str] | None]
 
     def digest_of(self, assign: Assign, *, server_now: float) -> str:
         """The digest of the bundle that the assignment's ticket allows.
@@ -54,6 +58,9 @@ class Admission:
         unknown = unknown_kinds(plan)
         if unknown is not None:
             return unknown
+        lacking = lacking_here(plan, self.capabilities())
+        if lacking is not None:
+            return lacking
         free = free_bytes(self.directory)
         if free < self.disk_reserve:
             return Error(
@@ -62,3 +69,24 @@ class Admission:
                 {"needed": str(self.disk_reserve), "free": str(free), "resource": "disk"},
             )
         return None
+
+
+def lacking_here(plan: Plan, capabilities: frozenset[str] | None) -> Error | None:
+    """Why the steps of a plan cannot run here, where a node must be able to do something that this one cannot.
+
+    Looks at what runs in any case: a step with a condition is looked at when it starts.
+    """
+    steps = [each for each in (*plan.steps, *plan.finally_) if is_inline(each.kind) and not each.condition]
+    if capabilities is None or not steps:
+        return None
+    from gamenode_pipelines.kinds import KINDS  # with the template engine
+
+    for step in steps:
+        missing = sorted(KINDS[step.kind].capabilities(step.with_) - capabilities) if step.kind in KINDS else []
+        if ENGINE in missing:
+            what = f"step {step.id!r} needs a container engine, and this agent was told to do without"
+            return Error(Code.ENGINE_UNAVAILABLE, what, {"step": step.id, "capability": ENGINE})
+        if missing:
+            what = f"step {step.id!r} needs what this node cannot do: {', '.join(missing)}"
+            return Error(Code.INSUFFICIENT_RESOURCES, what, {"step": step.id, "capability": missing[0]})
+    return None

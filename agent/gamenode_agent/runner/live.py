@@ -7,21 +7,20 @@ memory is never ahead of the disk, and two things that happen at once have one o
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from gamenode_agent import steps
-from gamenode_agent.engines.inline import InlineRequest
 from gamenode_agent.engines.processes import as_attempt
-from gamenode_agent.journal import Attempt, AttemptRow, Entry, StorageFull, TaskRow
+from gamenode_agent.journal import Attempt, Entry, StorageFull
 from gamenode_agent.runner.advance import Advance, Happened, advance
-from gamenode_agent.runner.outputs import read_outputs
+from gamenode_agent.runner.entries import entry_of, has_log
+from gamenode_agent.runner.settling import end_of, settle
 from gamenode_agent.runner.shell import Shell
-from gamenode_agent.supervisor.client import AttemptReport, SpawnRequest
+from gamenode_agent.runner.starting import failure_of, request_of
+from gamenode_agent.supervisor.client import AttemptReport
 from gamenode_agent.timers import Timers
 from gamenode_pipelines.effects import (
     FinishTask,
@@ -33,10 +32,9 @@ from gamenode_pipelines.effects import (
     StopStep,
     TaskEffect,
 )
-from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import (
     FinallyTimedOut,
-    LogSummary,
     RetryDue,
     StepEnded,
     StepLost,
@@ -50,9 +48,7 @@ from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.codec.plan import BundleFile
-from gamenode_proto.codec.work import log_summary_to_proto, task_event_to_proto, task_to_proto
 from gamenode_proto.process.failpoints import failpoint
-from gamenode_proto.v1.agent_link_pb2 import OutboxRecord
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +63,7 @@ class _Batch:
     """What is done together: what followed from what happened, and its way to the disk."""
 
     moved: Advance
-    respawn: Sequence[Attempt]
+    again: Sequence[tuple[Attempt, bool]]
     entry: Entry | None
     storing: Awaitable[None] | None
 
@@ -81,12 +77,13 @@ class LiveTask:
         self.digest = digest
         #: Attempts that were asked for and have not ended.
         self.running: set[Attempt] = set()
-        #: Those of them that the supervisor has begun for us: what it runs, nobody may prepare again.
+        #: Those of them that were begun for us: what runs, nobody may prepare again.
         self._begun: set[Attempt] = set()
         self._shell = shell
         self._files = files
         self._inbox: list[Happened] = []
-        self._respawn: list[Attempt] = []
+        #: Attempts to start that were asked for by an earlier agent; True: which may have begun them.
+        self._again: list[tuple[Attempt, bool]] = []
         self._bundle: bytes | None = None
         self._resume = False
         self._busy = False
@@ -111,20 +108,34 @@ class LiveTask:
         self._bundle = bundle
         self.deliver(*bodies)
 
-    def take_up(self, happened: Sequence[Happened], respawn: Sequence[Attempt]) -> None:
-        """What was found out about its attempts: what happened, which never started. What it waits for begins anew."""
+    def settle(self, reports: Mapping[Attempt, AttemptReport], same_boot: Callable[[Attempt], bool]) -> list[Attempt]:
+        """What has become of its attempts while nobody could tell; what it waits for begins anew.
+
+        Returns those that must be killed.
+        """
+        settled = settle(
+            self.task,
+            self.plan,
+            self.running,
+            reports,
+            same_boot=same_boot,
+            directory=self._shell.attempts.directory,
+            now=self._shell.clock.now(),
+        )
         if self._given_up:
-            for each in happened:
+            for each in settled.happened:
                 if isinstance(each.body, StepEnded | StepLost):
                     self._is_gone(Attempt(*self.key, each.body.step_id, each.body.attempt))
-            for key in respawn:
+            for key in settled.respawn:
                 self._is_gone(key)
             self._shell.group.create_task(self._end_everything())
-            return
-        self._inbox.extend(happened)
-        self._respawn.extend(respawn)
-        self._resume = True
-        self._drive()
+        else:
+            self._inbox.extend(settled.happened)
+            self._again.extend((key, False) for key in settled.respawn)
+            self._again.extend((key, True) for key in settled.resume)
+            self._resume = True
+            self._drive()
+        return settled.kill
 
     def attempt_ended(self, report: AttemptReport) -> None:
         """One of its attempts is over."""
@@ -132,31 +143,9 @@ class LiveTask:
         if self._given_up:
             self._is_gone(as_attempt(report.key))
             return
-        self._inbox.append(self.end_of(report))
+        directory = self._shell.attempts.directory(as_attempt(report.key))
+        self._inbox.append(end_of(self.task, report, directory=directory, now=self._shell.clock.now()))
         self._drive()
-
-    def end_of(self, report: AttemptReport) -> Happened:
-        """How an attempt ended, at the time it did."""
-        key = as_attempt(report.key)
-        now = self._shell.clock.now()
-        step = self.task.steps.get(key.step_id)
-        at = min(now, max(report.ended_at, step.started_at if step is not None else now)) if report.ended_at else now
-        error, outputs = report.error, {}
-        try:
-            outputs = read_outputs(f"{self._shell.attempts.directory(key)}/{steps.OUTPUT_FILE}")
-        except GameNodeError as unreadable:
-            # A step that failed says why by itself; one that would have succeeded must not go on without its outputs.
-            error = error or (None if report.exit_code else unreadable.error)
-        body = StepEnded(
-            key.step_id,
-            key.attempt,
-            exit_code=report.exit_code,
-            error=error,
-            outputs=outputs,
-            log=report.log,
-            jitter=random.random(),
-        )
-        return Happened(body, at)
 
     @property
     def given_up(self) -> bool:
@@ -196,12 +185,18 @@ class LiveTask:
         """Folds what has come in and hands it to the journal, which stores it while the loop goes on."""
         happened, self._inbox = self._inbox, []
         resume, self._resume = self._resume, False
-        respawn, self._respawn = self._respawn, []
+        again, self._again = self._again, []
         moved = advance(self.task, self.plan, happened, resume=resume, now=self._shell.clock.now())
         if not moved.events:
-            return _Batch(moved, respawn, None, None)
-        entry = self._entry(moved)
-        return _Batch(moved, respawn, entry, self._shell.journal.submit(entry))
+            return _Batch(moved, again, None, None)
+        entry = entry_of(
+            moved,
+            digest=self.digest,
+            bundle=self._bundle,
+            boot_id=self._shell.boot_id,
+            now=self._shell.clock.now(),
+        )
+        return _Batch(moved, again, entry, self._shell.journal.submit(entry))
 
     async def _run(self, batch: _Batch) -> None:
         try:
@@ -214,11 +209,11 @@ class LiveTask:
                 self.task = moved.task
                 self._note_attempts(moved.events)
                 self._arm_timeout()
-                for key in batch.respawn:
-                    await self._start(key)
+                for key, resumed in batch.again:
+                    await self._start(key, resumed=resumed)
                 for effect in moved.effects:
                     await self._carry_out(effect)
-                if moved.finished or self._given_up or not (self._inbox or self._resume or self._respawn):
+                if moved.finished or self._given_up or not (self._inbox or self._resume or self._again):
                     return
                 batch = self._begin()
         finally:
@@ -242,41 +237,6 @@ class LiveTask:
             logger.info("the journal can be written again", extra={"task": self.task.id})
         self._bundle = None
         self._shell.on_commit(self, entry.records[-1].seq)
-
-    def _entry(self, moved: Advance) -> Entry:
-        task, boot = moved.task, self._shell.boot_id
-        attempts: list[AttemptRow] = []
-        dropped: list[Attempt] = []
-        for event in moved.events:
-            match event.body:
-                case StepStarted(step_id, attempt):
-                    attempts.append(AttemptRow(Attempt(task.id, task.fence, step_id, attempt), boot))
-                case StepEnded(step_id, attempt, log=log) | StepLost(step_id, attempt, log=log):
-                    key = Attempt(task.id, task.fence, step_id, attempt)
-                    if log is not None and has_log(log):
-                        attempts.append(AttemptRow(key, boot, True, log_summary_to_proto(log).SerializeToString()))
-                    else:
-                        dropped.append(key)
-                case _:
-                    pass
-        at = moved.events[-1].at
-        return Entry(
-            at=self._shell.clock.now(),
-            records=[OutboxRecord(task_event=task_event_to_proto(event)) for event in moved.events],
-            task=TaskRow(
-                task_id=task.id,
-                fence=task.fence,
-                state=str(task.state),
-                ended=moved.finished,
-                digest="" if moved.finished else self.digest,
-                # Of an assignment that is over only its number is needed: a late copy of it must be known as old.
-                task=b"" if moved.finished else task_to_proto(task).SerializeToString(),
-                updated_at=at,
-            ),
-            attempts=attempts,
-            dropped=dropped,
-            bundle=None if self._bundle is None else (self.digest, self._bundle),
-        )
 
     def _note_attempts(self, events: Sequence[TaskEvent]) -> None:
         for event in events:
@@ -323,31 +283,25 @@ class LiveTask:
             case _:
                 assert_never(effect)
 
-    async def _start(self, key: Attempt) -> None:
+    async def _start(self, key: Attempt, *, resumed: bool = False) -> None:
         if key not in self.running or key in self._begun or self._given_up:
             return  # a look at the supervisor from before it began may have told to start it again
         try:
-            request = self._request(key)
+            request = request_of(self._shell, self.task, self.plan, key, self._files)
             failpoint("runner.before_spawn")
-            await self._shell.attempts.start(request)
+            await self._shell.attempts.start(request, resumed=resumed)
             failpoint("runner.after_spawn")
-        except GameNodeError as error:
-            if error.code is Code.SUPERVISOR_LOST:
+        except Exception as error:
+            if isinstance(error, GameNodeError) and error.code is Code.SUPERVISOR_LOST:
                 self._shell.on_doubt()
                 return
-            self._failed_to_start(key, error.error)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            code = Code.STORAGE_FULL if full else Code.STEP_FAILED
-            self._failed_to_start(key, Error(code, f"the step could not be prepared: {error}"))
-        except Exception as error:  # a fault of ours is this step's end and not the agent's
-            logger.exception("a step could not be started", extra={"task": key.task_id, "step": key.step_id})
-            self._failed_to_start(key, Error(Code.INTERNAL, f"the agent failed to start the step: {error}"))
+            problem = failure_of(key, error)
+            if resumed:  # an earlier agent may have done some of it
+                self.deliver(StepLost(key.step_id, key.attempt, f"it cannot be taken up again: {problem.message}"))
+            else:
+                self.deliver(StepEnded(key.step_id, key.attempt, error=problem, jitter=random.random()))
         else:
             self._begun.add(key)  # if it is over already, that is told like any other end
-
-    def _failed_to_start(self, key: Attempt, error: Error) -> None:
-        self.deliver(StepEnded(key.step_id, key.attempt, error=error, jitter=random.random()))
 
     async def _stop(self, key: Attempt, *, force: bool, code: Code, why: str) -> bool:
         """False if it does not run, or nobody knows: then recovery asks again for what is still to be stopped."""
@@ -364,28 +318,7 @@ class LiveTask:
             return f"cancelled by {cancel.by}{': ' if cancel.reason else ''}{cancel.reason}"
         return "the task took too long" if code is Code.TASK_TIMEOUT else "stopped with its task"
 
-    def _request(self, key: Attempt) -> SpawnRequest | InlineRequest:
-        step = self.plan.step(key.step_id)
-        shared = bool(step.user) or any(each.user for each in (*self.plan.steps, *self.plan.finally_))
-        workspace = self._shell.workspaces.prepare(*self.key, self._files, shared=shared)
-        directory = self._shell.attempts.prepare(key)
-        context = steps.StepContext(
-            key=key,
-            task=self.task,
-            plan=self.plan,
-            step=step,
-            workspace=workspace,
-            directory=directory,
-            tools=self._shell.tools,
-        )
-        return steps.KINDS[step.kind](context)
-
     def _finish_workspace(self) -> None:
         succeeded = self.task.state is TaskState.SUCCEEDED
         if not self._shell.workspaces.finish(*self.key, succeeded=succeeded):
             self._shell.group.create_task(asyncio.to_thread(self._shell.workspaces.remove, *self.key))
-
-
-def has_log(log: LogSummary) -> bool:
-    """Whether there is anything to ship: a silent attempt has no log file, and its summary says all there is."""
-    return bool(log.bytes or log.holes)

@@ -12,21 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gamenode_agent import recovery
 from gamenode_agent.engines.processes import as_attempt
 from gamenode_agent.journal import Attempt, Contents, Entry, Journal, StorageFull, TaskRow
 from gamenode_agent.runner.admission import Admission
-from gamenode_agent.runner.advance import Happened
 from gamenode_agent.runner.bundles import Bundle, Bundles
 from gamenode_agent.runner.live import LiveTask
 from gamenode_agent.runner.shell import Shell
-from gamenode_agent.supervisor.client import AttemptReport, Phase
+from gamenode_agent.supervisor.client import AttemptReport
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.events import (
     CancelInfo,
     CancelRequested,
-    StepEnded,
-    StepLost,
     TaskAccepted,
     TaskEvent,
     TaskEventBody,
@@ -188,9 +184,7 @@ class Runner:
         """After the supervisor was out of sight: what became of every attempt under way. Returns those to be killed."""
         kill: list[Attempt] = []
         for live in list(self._live.values()):
-            happened, respawn, lost = self._judge(live, reports, lambda _: True)
-            kill += lost
-            live.take_up(happened, respawn)
+            kill += live.settle(reports, lambda _: True)
         return kill
 
     # -- starting again ------------------------------------------------------------------------------------------------
@@ -223,45 +217,13 @@ class Runner:
             else:
                 self._holding.add(live)
             live.running.update(key for key in boots if (key.task_id, key.fence) == live.key)
-            happened, respawn, lost = self._judge(live, reports, lambda key: boots[key] == boot_id)
-            kill += lost
             taken_up.add(live.key)
-            live.take_up(happened, respawn)
+            kill += live.settle(reports, lambda key: boots[key] == boot_id)
         self._fill_slots()
         early, self._early = self._early, None
         for report in early or ():
             self.attempt_ended(report)
         return frozenset(taken_up), kill
-
-    def _judge(
-        self, live: LiveTask, reports: Mapping[Attempt, AttemptReport], same_boot: Callable[[Attempt], bool]
-    ) -> tuple[list[Happened], list[Attempt], list[Attempt]]:
-        """What happened to a task's attempts, which of them to start, and which to kill."""
-        happened: list[Happened] = []
-        respawn: list[Attempt] = []
-        kill: list[Attempt] = []
-        now = self._shell.clock.now()
-        # One that nobody asked about was begun since: there will be word of it.
-        for key in sorted(live.running & reports.keys()):
-            report = reports[key]
-            about = {**_about(live), "step": key.step_id, "attempt": key.attempt}
-            match recovery.judge(report, same_boot=same_boot(key)):
-                case recovery.Adopt():
-                    logger.info("adopted: it runs on", extra=about)
-                case recovery.Harvest():
-                    happened.append(live.end_of(report))
-                case recovery.Respawn():
-                    if live.task.state is TaskState.CANCELLING and not live.task.steps[key.step_id].final:
-                        error = Error(Code.CANCELLED, "not started: the task was cancelled")
-                        happened.append(Happened(StepEnded(key.step_id, key.attempt, error=error), now))
-                    else:
-                        respawn.append(key)
-                case recovery.Lost(reason):
-                    logger.warning("lost: %s", reason, extra=about)
-                    if report.phase is Phase.RUNNING:
-                        kill.append(key)
-                    happened.append(Happened(StepLost(key.step_id, key.attempt, reason, report.log), now))
-        return happened, respawn, kill
 
     # -- the way in ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from gamenode_agent.engines.inline import InlineRequest, InlineStep
@@ -39,9 +38,9 @@ class StepContext:
 
         Raises GameNodeError(INVALID_ARGUMENT) with the field's name.
         """
-        kinds: Any = import_module("gamenode_pipelines.kinds")
-        found: dict[str, Any] = kinds.rendered(self.step.kind, self.step.with_, task_scope(self.task, self.plan))
-        return found
+        from gamenode_pipelines import kinds  # with the template engine, which most processes do without
+
+        return kinds.rendered(self.step.kind, self.step.with_, task_scope(self.task, self.plan))
 
     def container_env(self, own: Mapping[str, str]) -> dict[str, str]:
         """What a container of the step gets: the environment of the plan, of the step, and `own`, its `with.env`.

@@ -116,7 +116,7 @@ class Supervisor:
         match report.phase:
             case Phase.ENDED:
                 asyncio.get_running_loop().call_soon(self.on_ended, report)
-            case Phase.UNKNOWN:
+            case Phase.UNKNOWN | Phase.INTERRUPTED:
                 raise GameNodeError(Code.SUPERVISOR_LOST, "an earlier supervisor began this attempt and is gone")
             case Phase.RUNNING:
                 pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +97,11 @@ class Output:
         """Whether the head is full, so that more output makes no longer log."""
         return bool(self._segments)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes came that are neither in the log nor in a hole of it yet."""
+        return bool(self._failed)
+
     def add(self, data: bytes, stream: int, time: float) -> None:
         """Takes one read. What the disk refuses is counted and becomes a hole."""
         self.total += len(data)
@@ -107,6 +113,9 @@ class Output:
             if room:
                 self._put(data[:room], stream, time)
                 data = data[room:]
+                if self.size < self._head:  # the disk refused: a tail begins only behind a whole head
+                    self._failed += len(data)
+                    return
         while data:
             if self._segment is None or self._segment.size >= self._tail:
                 if not self._rotate():
@@ -114,10 +123,11 @@ class Output:
                     return
                 assert self._segment is not None
             part = data[: self._tail - self._segment.size]
-            self._taken += len(part)
             try:
                 self._need_room(len(part))
+                self._tell_failed(self._segment, time)
                 self._segment.append(part, stream, time)
+                self._taken += len(part)
             except OSError:
                 self._failed += len(part)
             data = data[len(part) :]
@@ -127,13 +137,31 @@ class Output:
         self.total += length
         self._dropped += length
 
-    def finish(self, time: float) -> Iterator[None]:
-        """Puts the log together, a bounded piece a step."""
+    def resume(self) -> Iterator[None]:
+        """Goes on, before anything else, with what an earlier writer left, whole or cut short; a bounded piece a step.
+
+        Then `total` is what came and was kept or is known to be missing: nothing that an earlier writer only counted.
+        """
+        segments = find_segments(self._path)
+        if not segments and not os.path.exists(self._path):
+            return
+        log = self._open()
+        yield from log.hashing()
+        self.total = log.size + sum(hole.length for hole in log.holes)
+        if segments:
+            self._segments = segments
+            before, path = segments[-1]
+            self._segment = segment = LogWriter(path, digest=NoDigest)
+            self._taken = before + segment.size + sum(hole.length for hole in segment.holes)
+            self.total += self._taken
+
+    def finish(self, time: float, *, keep: bool = False) -> Iterator[None]:
+        """Puts the log together, a bounded piece a step; `keep`: the parts stay, until `drop_parts`."""
         if self._segments:
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
-            yield from assemble(self._open(), self._segments, time)
+            yield from assemble(self._open(), self._segments, time, keep=keep)
         self._note("disk_full", self._failed, time)
         self._note("limit", self._dropped, time)
         self._failed = self._dropped = 0
@@ -142,6 +170,11 @@ class Output:
         """What the log contains, for the report."""
         found = summary(self._log)
         return {**found, "holes": [*found["holes"], *self._unwritten]}
+
+    def drop_parts(self) -> None:
+        """Removes what `finish` has put into the log and kept."""
+        for _, path in self._segments:
+            _remove(path)
 
     def close(self) -> None:
         """Closes the files."""
@@ -158,12 +191,18 @@ class Output:
         try:
             self._need_room(len(data))
             log = self._open()
-            if self._failed:  # the disk has room again: say what it had none for
-                log.hole(self._failed, "disk_full", time)
-                self._failed = 0
+            self._tell_failed(log, time)
             log.append(data, stream, time)
         except OSError:
             self._failed += len(data)
+
+    def _tell_failed(self, log: LogWriter, time: float) -> None:
+        """The disk has room again: says what it had none for."""
+        if self._failed:
+            log.hole(self._failed, "disk_full", time)
+            if log is self._segment:
+                self._taken += self._failed
+            self._failed = 0
 
     def _need_room(self, length: int) -> None:
         """Raises OSError where a log would take the last of the disk."""
@@ -207,24 +246,33 @@ def summary(log: LogWriter | None) -> dict[str, Any]:
     return {"lines": log.lines, "bytes": log.size, "sha256": log.sha256(), "holes": [list(hole) for hole in log.holes]}
 
 
-def assemble(log: LogWriter, segments: list[tuple[int, str]], time: float) -> Iterator[None]:
-    """Puts segments (bytes before them, path) behind a log's head and removes them."""
+def assemble(log: LogWriter, segments: list[tuple[int, str]], time: float, *, keep: bool = False) -> Iterator[None]:
+    """Puts segments (bytes before them, path) behind a log's head and removes them, unless they are to be kept."""
     before = segments[0][0]
     failed = 0
     if before:
         log.hole(before, "limit", time)
     for _, path in segments:
         with LogReader(path) as reader:
-            start, records = 0, []
+            holes = deque(reader.holes())
+            start = end = 0
+            records: list[tuple[float, int, int]] = []
             for chunk in reader.chunks():
-                records.append((chunk.time, chunk.length, chunk.stream))
-                if chunk.end - start >= _BLOCK:
-                    failed += _move(log, reader, start, chunk.end, records)
-                    start, records = chunk.end, []
+                hole = bool(holes) and holes[0].offset <= chunk.offset
+                if records and (hole or end - start >= _BLOCK):
+                    failed += _move(log, reader, start, end, records)
+                    start, records = end, []
                     yield
+                while holes and holes[0].offset <= chunk.offset:
+                    failed += _move_hole(log, holes.popleft().length, time)
+                records.append((chunk.time, chunk.length, chunk.stream))
+                end = chunk.end
             if records:
-                failed += _move(log, reader, start, reader.size, records)
-        _remove(path)
+                failed += _move(log, reader, start, end, records)
+            for left in holes:
+                failed += _move_hole(log, left.length, time)
+        if not keep:
+            _remove(path)
         yield
     if failed:
         log.hole(failed, "disk_full", time)
@@ -256,6 +304,14 @@ def _move(log: LogWriter, reader: LogReader, start: int, end: int, records: list
         log.append_at(log.size, reader.read(start, end - start), records)
     except OSError:
         return end - start
+    return 0
+
+
+def _move_hole(log: LogWriter, length: int, time: float) -> int:
+    try:
+        log.hole(length, "disk_full", time)
+    except OSError:
+        return length
     return 0
 
 

@@ -24,6 +24,8 @@ class Phase(StrEnum):
     ENDED = protocol.ENDED
     #: A supervisor died, or the host: none of its processes is left, and whether it ran to its end is not known.
     UNKNOWN = protocol.UNKNOWN
+    #: Of a step the agent carries out itself: an agent that is gone began it, and nothing of the agent's goes on.
+    INTERRUPTED = "interrupted"
 
 
 #: What may stand for an AttemptKey: any four of these, by whatever name.
@@ -104,7 +106,7 @@ class SpawnRequest:
 
 @dataclass(frozen=True, slots=True)
 class AttemptReport:
-    """What the supervisor knows of an attempt.
+    """What is known of an attempt by what carries it out.
 
     `exit_code` is None when nothing was started or nothing is known; a signal N shows as 128 + N. `error` says why it
     ended, where it was not simply its exit code. `may_have_started` is False only where that is proven.
@@ -121,6 +123,10 @@ class AttemptReport:
     may_have_started: bool = True
     #: Bytes in its log by now.
     size: int = 0
+    #: What it has put out; None where that is in a file of its folder.
+    outputs: Mapping[str, str] | None = None
+    #: Of an unknown one that the agent carried out itself: why nobody can say how it ended.
+    lost: str = ""
 
     @classmethod
     def from_json(cls, message: Mapping[str, Any]) -> AttemptReport:
@@ -137,6 +143,8 @@ class AttemptReport:
             _log(log) if log else None,
             message["may_have_started"],
             message["size"],
+            message.get("outputs"),
+            message.get("lost", ""),
         )
 
 

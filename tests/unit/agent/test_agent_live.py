@@ -47,7 +47,8 @@ class PlayedSupervisor:
         Path(self.directory(key)).mkdir(exist_ok=True)
         return self.directory(key)
 
-    async def start(self, request: SpawnRequest) -> AttemptReport:
+    async def start(self, request: SpawnRequest, *, resumed: bool = False) -> AttemptReport:
+        assert not resumed, "a process is not taken up again"
         key = AttemptKey(*request.key)
         self.spawned.append(Attempt(*key))
         return AttemptReport(key, Phase.RUNNING)
