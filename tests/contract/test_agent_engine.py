@@ -97,7 +97,7 @@ async def test_an_agent_that_may_not_use_docker_says_what_to_do(open_dir: Path, 
         fake.identity(open_dir / "agent-data")
         for path in (open_dir / "agent-data", *(open_dir / "agent-data").rglob("*")):
             os.chown(path, NOBODY, NOBODY)
-        async with running_agent(open_dir, fake, env=environ, before=AS_NOBODY) as agent:
+        async with running_agent(open_dir, fake, env=environ, before=AS_NOBODY, joined=True) as agent:
             await _works(fake)
             code, out, _ = await agent_command(open_dir, agent.data_dir, "doctor", env=environ, before=AS_NOBODY)
             assert code == 1

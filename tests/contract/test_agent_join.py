@@ -14,7 +14,8 @@ import pytest
 from gamenode_agent.identity import load_identity
 from support.agent_process import agent_command
 from support.cluster import end_processes_of
-from support.fake_server import Authority, FakeServer, fake_server
+from support.fake_authority import Authority
+from support.fake_server import FakeServer, fake_server
 
 
 @pytest.fixture

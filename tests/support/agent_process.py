@@ -35,10 +35,14 @@ async def running_agent(
     env: Mapping[str, str] | None = None,
     wait: bool = True,
     before: Sequence[str] = (),
+    joined: bool = False,
 ) -> AsyncIterator[Agent]:
-    """A joined agent that is connected; all it started is gone at the end. `before` goes before its command."""
+    """A joined agent that is connected; all it started is gone at the end.
+
+    `before` goes before its command; `joined`: the test has made its identity.
+    """
     data_dir = directory / "agent-data"
-    if not data_dir.exists():
+    if not joined:
         fake.identity(data_dir)
     argv = [*before, sys.executable, "-m", "gamenode_agent", "run", "--data-dir", str(data_dir)]
     agent = Agent("agent", argv, agent_env(directory, env), directory / "agent.log", data_dir=data_dir)

@@ -7,11 +7,9 @@ silent, forgetful or rude.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,8 @@ from typing import Any
 import grpc
 import grpc.aio
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gamenode_agent.identity import Identity, save_identity
 from gamenode_agent.keys import lifetime, new_key, signing_request
@@ -38,84 +34,9 @@ from gamenode_proto.codec.work import cancel_to_proto, task_event_from_proto, ta
 from gamenode_proto.tokens import JoinToken
 from gamenode_proto.v1 import agent_link_pb2, agent_link_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, plan_pb2
 from support.fake_answers import FakeAnswers
+from support.fake_authority import END, Authority, key_pem
+from support.fake_services import AgentLinkService, EnrolmentService, Log, Seen
 from support.waiting import until
-
-#: Before which no certificate of a test begins; the wall clock is far behind it.
-_BEGIN = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-_END = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
-
-
-class Authority:
-    """A cluster's CA."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(_BEGIN).not_valid_after(_END)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.certificate = builder.sign(self.key, hashes.SHA256())
-        self.pem = _pem(self.certificate)
-
-    @property
-    def pin(self) -> bytes:
-        """What a token pins."""
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        return sha256(self.certificate.public_key().public_bytes(serialization.Encoding.DER, form)).digest()
-
-    def issue(
-        self,
-        public_key: Any,
-        *,
-        name: str,
-        server: bool,
-        ends: datetime.datetime = _END,
-        begins: datetime.datetime = _BEGIN,
-    ) -> str:
-        """A certificate (PEM) for a key."""
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        names: list[x509.GeneralName] = [x509.DNSName(name) if server else x509.UniformResourceIdentifier(name)]
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")]))
-            .issuer_name(self.certificate.subject)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(begins)
-            .not_valid_after(ends)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        )
-        return _pem(builder.sign(self.key, hashes.SHA256()))
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-@dataclass
-class Seen:
-    """One session as it was seen."""
-
-    hello: agent_link_pb2.Hello
-    frames: list[agent_link_pb2.AgentFrame] = field(default_factory=list)
-    goodbye: str = ""
-    peer: str = ""
-    over: bool = False
-
-
-@dataclass
-class Log:
-    """A log as it was received."""
-
-    data: bytearray = field(default_factory=bytearray)
-    end: agent_link_pb2.LogEnd | None = None
 
 
 class FakeServer:
@@ -149,7 +70,7 @@ class FakeServer:
         self.welcome: Callable[[agent_link_pb2.Hello, agent_link_pb2.Welcome], None] = lambda _hello, _welcome: None
         self.join_drops = 0
         self.log_delay = 0.0
-        self.certificate_ends = _END
+        self.certificate_ends = END
         self._out: asyncio.Queue[agent_link_pb2.ServerFrame | Exception] | None = None
         self._servers: list[grpc.aio.Server] = []
 
@@ -159,13 +80,13 @@ class FakeServer:
         """Listens, from the second time on where it did."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = self.authority.issue(key.public_key(), name=transport.SERVER_NAME, server=True)
-        pair = [(_key_pem(key), (leaf + self.authority.pem).encode())]
+        pair = [(key_pem(key), (leaf + self.authority.pem).encode())]
         agents = grpc.aio.server(options=transport.server_options())
-        agent_link_pb2_grpc.add_AgentLinkServicer_to_server(_AgentLink(self), agents)
+        agent_link_pb2_grpc.add_AgentLinkServicer_to_server(AgentLinkService(self), agents)
         credentials = grpc.ssl_server_credentials(pair, self.authority.pem.encode(), True)
         self.port = agents.add_secure_port(f"127.0.0.1:{self.port}", credentials)
         enrolment = grpc.aio.server(options=transport.server_options())
-        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(_Enrolment(self), enrolment)
+        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentService(self), enrolment)
         self.join_port = enrolment.add_secure_port(
             f"127.0.0.1:{self.join_port}", grpc.ssl_server_credentials(pair, None, False)
         )
@@ -270,7 +191,8 @@ class FakeServer:
 
     async def result(self, command_id: str) -> agent_link_pb2.CommandResult:
         """What the agent says became of a command, the last time it said so."""
-        return await until(lambda: (self.results(command_id) or [None])[-1], what=f"the result of {command_id}")
+        await until(lambda: self.results(command_id), what=f"the result of {command_id}")
+        return self.results(command_id)[-1]
 
     def results(self, command_id: str) -> list[agent_link_pb2.CommandResult]:
         """Every result of this command, in this session and earlier ones."""
@@ -341,147 +263,6 @@ class FakeServer:
                 event = task_event_from_proto(record.task_event)
                 task = self.tasks[event.task_id]
                 self.tasks[event.task_id] = tasks.step(task, self.plans[event.task_id], event)[0]
-
-
-class _AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
-    def __init__(self, fake: FakeServer) -> None:
-        self._fake = fake
-
-    async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
-        fake = self._fake
-        first = await anext(request_iterator)
-        hello = first.hello
-        seen = Seen(hello, peer=context.peer())
-        fake.sessions.append(seen)
-        if hello.outbox_id != fake.outbox_id:
-            fake.outbox_id = hello.outbox_id
-            fake.acked = max(0, hello.outbox_first - 1)
-        fake.epoch = max(fake.epoch, hello.max_epoch) + 1
-        welcome = agent_link_pb2.Welcome(
-            session_id=f"s{fake.epoch}", epoch=fake.epoch, acked=fake.acked, protocol=1, now=hello.now
-        )
-        welcome.config.heartbeat_interval = fake.heartbeat
-        welcome.config.metrics_interval = fake.metrics_interval
-        fake.welcome(hello, welcome)
-        out: asyncio.Queue[agent_link_pb2.ServerFrame | Exception] = asyncio.Queue()
-        fake._out = out
-        await context.write(agent_link_pb2.ServerFrame(welcome=welcome))
-        reader = asyncio.get_running_loop().create_task(self._read(request_iterator, seen, out))
-        try:
-            while True:
-                frame = await out.get()
-                if isinstance(frame, EOFError):
-                    return
-                if isinstance(frame, Exception):
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(frame))
-                await context.write(frame)
-        finally:
-            seen.over = True
-            reader.cancel()
-            if fake._out is out:
-                fake._out = None
-
-    async def _read(self, frames: Any, seen: Seen, out: asyncio.Queue[Any]) -> None:
-        fake = self._fake
-        async for frame in frames:
-            seen.frames.append(frame)
-            match frame.WhichOneof("body"):
-                case "updates":
-                    if fake.ack_updates:
-                        fake.store(frame.updates)
-                        out.put_nowait(agent_link_pb2.ServerFrame(ack=agent_link_pb2.Ack(acked=fake.acked)))
-                case "heartbeat":
-                    if fake.echo:
-                        ack = agent_link_pb2.Ack(acked=fake.acked, heartbeat=frame.heartbeat.seq)
-                        out.put_nowait(agent_link_pb2.ServerFrame(ack=ack))
-                case "goodbye":
-                    seen.goodbye = frame.goodbye.reason
-                    out.put_nowait(EOFError())
-        out.put_nowait(EOFError())
-
-    async def Logs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
-        fake = self._fake
-        async for upload in request_iterator:
-            kind = upload.WhichOneof("body")
-            part = upload.chunk if kind == "chunk" else upload.end
-            ref = part.ref
-            log = fake.logs.setdefault((ref.task_id, ref.fence, ref.step_id, ref.attempt), Log())
-            ack = agent_link_pb2.LogAck(ref=ref)
-            if fake.log_delay:
-                await asyncio.sleep(fake.log_delay)
-            if kind == "chunk":
-                if part.offset > len(log.data):
-                    ack.rewind = True
-                else:
-                    assert sum(record.length for record in part.records) == len(part.data)
-                    log.data += part.data[len(log.data) - part.offset :]
-            else:
-                log.end = upload.end
-                ack.complete = len(log.data) == part.summary.bytes
-                ack.rewind = not ack.complete
-            ack.offset = len(log.data)
-            await context.write(ack)
-
-    async def Answer(self, request_iterator: Any, context: Any) -> agent_link_pb2.AnswerEnd:
-        return await self._fake.answers.serve(request_iterator, context)
-
-    async def FetchBundle(self, request: Any, context: Any) -> AsyncIterator[agent_link_pb2.BundleChunk]:
-        self._fake.fetched.append(request.digest)
-        data = self._fake.bundles.get(request.digest)
-        if data is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such bundle")
-            return
-        for start in range(0, len(data), 100):
-            yield agent_link_pb2.BundleChunk(data=data[start : start + 100])
-
-    async def FetchSecrets(self, request: Any, context: Any) -> agent_link_pb2.FetchSecretsResponse:
-        return agent_link_pb2.FetchSecretsResponse()
-
-    async def RenewCertificate(self, request: Any, context: Any) -> agent_link_pb2.RenewCertificateResponse:
-        fake = self._fake
-        fake.certificate_ends = _END
-        return agent_link_pb2.RenewCertificateResponse(
-            certificate_pem=fake.certificate_for(request.csr_pem), ca_pem=fake.authority.pem
-        )
-
-
-class _Enrolment(enrolment_pb2_grpc.EnrolmentServicer):
-    def __init__(self, fake: FakeServer) -> None:
-        self._fake = fake
-        self._answers: dict[str, enrolment_pb2.JoinResponse] = {}
-
-    async def Join(self, request: Any, context: Any) -> enrolment_pb2.JoinResponse:
-        fake = self._fake
-        fake.joined.append(request)
-        key = x509.load_pem_x509_csr(request.csr_pem.encode()).public_key()
-        name = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-        answer = self._answers.get(name)
-        if answer is None:
-            answer = self._answers[name] = enrolment_pb2.JoinResponse(
-                node_id="node1",
-                name=request.name or "host",
-                certificate_pem=fake.certificate_for(request.csr_pem),
-                ca_pem=fake.authority.pem,
-                cluster_id=fake.cluster_id,
-                addresses=[fake.address],
-                ticket_public_key=fake.ticket_key.public_key().public_bytes_raw(),
-            )
-        if fake.join_drops:
-            fake.join_drops -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
-        return answer
-
-    async def Recover(self, request: Any, context: Any) -> enrolment_pb2.RecoverResponse:
-        fake = self._fake
-        if not request.nonce:
-            return enrolment_pb2.RecoverResponse(nonce=b"n" * 32)
-        fake.certificate_ends = _END
-        return enrolment_pb2.RecoverResponse(
-            certificate_pem=fake.certificate_for(request.csr_pem), ca_pem=fake.authority.pem
-        )
-
-    async def WhyRefused(self, request: Any, context: Any) -> enrolment_pb2.WhyRefusedResponse:
-        return enrolment_pb2.WhyRefusedResponse(verdict=self._fake.verdict)
 
 
 @asynccontextmanager

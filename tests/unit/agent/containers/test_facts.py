@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from gamenode_proto.process.settings import load
 from support.fake_engine import FakeEngine
 
 
-def engine_with(**changes: object) -> FakeEngine:
+def engine_with(**changes: Any) -> FakeEngine:
     engine = FakeEngine()
     assert engine.info is not None
     engine.info = dataclasses.replace(engine.info, **changes)

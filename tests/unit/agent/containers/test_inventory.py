@@ -57,7 +57,8 @@ class Watched:
 
     async def told(self) -> ContainerReport:
         """The next report, once there is one."""
-        return await until(self.inventory.changes, every=0.01, what="a report")
+        report: ContainerReport = await until(self.inventory.changes, every=0.01, what="a report")
+        return report
 
     async def settled(self) -> ContainerReport:
         """All that is told until nothing more comes: the last word on each container."""
