@@ -55,8 +55,10 @@ class Recording:
 _current: ContextVar[Recording] = ContextVar("audit")
 
 
-def current(*, target: str | None = None, reason: str | None = None) -> NewAudit:
-    """The record of this call, for the operation to write; `target` and `reason` where the call knows better.
+def current(*, target: str | None = None, reason: str | None = None, request: Message | None = None) -> NewAudit:
+    """The record of this call, for the operation to write; `target`, `reason`, `request` where the call knows better.
+
+    What it knows better is also in the row of a failure that comes later in the call.
 
     On the event loop only: capture it before `store.apply`.
     """
@@ -70,6 +72,9 @@ def current(*, target: str | None = None, reason: str | None = None) -> NewAudit
         record = replace(record, target=target)
     if reason is not None:
         record = replace(record, reason=reason)
+    if request is not None:
+        record = replace(record, request=describe(request))
+    recording.record = record
     return record
 
 

@@ -115,7 +115,8 @@ def _resume_at(moves: Moves, node: Node, greeting: Greeting) -> int:
 
 def _announce(moves: Moves, node: Node, greeting: Greeting, epoch: int) -> None:
     facts = host_facts(greeting.facts)
-    if news := (difference(host_facts(node.facts), facts) if node.facts and greeting.facts else {}):
+    news = difference(host_facts(node.facts), facts) if node.session_epoch and greeting.facts else {}
+    if news:
         moves.emit(NewEvent(type=CHANGED, node_id=node.id, data=news))
     data = {"epoch": str(epoch), "address": greeting.address, "agent_version": facts.agent_version}
     moves.emit(NewEvent(type="node.connected", node_id=node.id, data=data))

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TypeVar
 
 from gamenode_pipelines import selectors
@@ -115,7 +114,7 @@ async def _command(
         raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
     found = _found(core, request.node, request.container)
     node, container = found.node, found.container
-    audit = replace(recording.current(target=found.path), request=_described(request, found))
+    audit = recording.current(target=found.path, request=_resolved(request, found))
     if not container.own:
         raise GameNodeError(
             Code.PERMISSION_DENIED,
@@ -135,12 +134,12 @@ async def _command(
         await _answer(answer, core.intervals.command + patience, late)
 
 
-def _described(request: C, found: Found) -> str:
+def _resolved(request: C, found: Found) -> C:
     """The request with what its words stand for: the node may not be in them, and a prefix says little later on."""
     resolved = type(request)()
     resolved.CopyFrom(request)
     resolved.node, resolved.container = found.node.name, found.container.id
-    return recording.describe(resolved)
+    return resolved
 
 
 def _asked(found: Found, verb: str, *, by: str, reason: str, audit: NewAudit) -> Callable[[Tx], None]:

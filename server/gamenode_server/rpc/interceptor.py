@@ -164,7 +164,7 @@ class Doorman(grpc.aio.ServerInterceptor):
         try:
             response = await call
         except Exception as error:
-            await recording.record_failure(self._store, record, error)
+            await recording.record_failure(self._store, prepared.record, error)
             raise
         if not prepared.taken:  # it changed nothing that has an operation of its own, e.g. a dry run
             await recording.write(self._store, record)

@@ -162,7 +162,7 @@ async def test_what_is_not_ours_is_not_touched(here: Site) -> None:
     assert error.code is Code.PERMISSION_DENIED
     assert "postgres on a is not ours" in error.message
     (row,) = [row for row in await here.server.core.store.read(queries.list_audit) if row.method == "StopContainer"]
-    assert (row.target, row.outcome) == ("postgres", "permission_denied")
+    assert (row.target, row.outcome) == ("a/postgres", "permission_denied")
 
 
 async def test_a_name_that_two_nodes_have_needs_its_node(here: Site) -> None:
