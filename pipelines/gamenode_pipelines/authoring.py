@@ -17,6 +17,9 @@ from typing import Any
 
 import yaml
 
+from gamenode_pipelines.kinds import KINDS
+from gamenode_pipelines.kinds.fields import DURATION, FieldType
+from gamenode_pipelines.kinds.shapes import below
 from gamenode_pipelines.load import LoadedPipeline, load_pipelines
 from gamenode_pipelines.quantities import format_duration
 from gamenode_pipelines.spec import PipelineSpec
@@ -53,12 +56,14 @@ class Param(_Fields):
 
 @dataclass(frozen=True)
 class Step(_Fields):
-    """One step: a script or, as a list, a command."""
+    """One step: a script or, as a list, a command; or, with `uses`, what the agent does."""
 
     id: str
     needs: Sequence[str] | None = field(default=None, kw_only=True)
     if_: str | bool | None = field(default=None, kw_only=True)
-    run: str | Sequence[str] = field(kw_only=True)
+    uses: str | None = field(default=None, kw_only=True)
+    run: str | Sequence[str] | None = field(default=None, kw_only=True)
+    with_: Mapping[str, Any] | None = field(default=None, kw_only=True)
     shell: str | None = field(default=None, kw_only=True)
     workdir: str | None = field(default=None, kw_only=True)
     user: str | None = field(default=None, kw_only=True)
@@ -69,6 +74,14 @@ class Step(_Fields):
     stop: Mapping[str, Any] | None = field(default=None, kw_only=True)
     idempotent: bool | None = field(default=None, kw_only=True)
     continue_on_error: bool | None = field(default=None, kw_only=True)
+
+    def document(self) -> dict[str, Any]:
+        """The mapping that a file would have; which numbers under `with` are durations is for its kind to say."""
+        document = _Fields.document(self)
+        if self.with_ is not None:
+            kind = KINDS.get(self.uses or "")
+            document["with"] = _settings(self.with_, kind.record if kind else None)
+        return document
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,23 @@ def _document(name: str, value: Any) -> Any:
             return value
         case Sequence() | frozenset() | set():
             return [_document("", item) for item in value]
+        case _:
+            return value
+
+
+def _settings(value: Any, type: FieldType | None) -> Any:
+    """A value under `with` as a file has it."""
+    match value:
+        case timedelta():
+            return format_duration(value.total_seconds())
+        case int() | float() if type is DURATION and not isinstance(value, bool):
+            return format_duration(value)
+        case Mapping():
+            return {name: _settings(item, below(type, name)) for name, item in value.items()}
+        case str():
+            return value
+        case Sequence() | frozenset() | set():
+            return [_settings(item, below(type, "")) for item in value]
         case _:
             return value
 

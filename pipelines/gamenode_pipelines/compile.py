@@ -7,6 +7,7 @@ expressions travel as they are, and are rendered when a step starts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gamenode_pipelines import expressions, placement, scripts
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -17,6 +18,8 @@ from gamenode_pipelines.plan import (
     Plan,
     RetryPolicy,
     Scalar,
+    Script,
+    Setting,
     StepPlan,
     StopPolicy,
 )
@@ -118,15 +121,12 @@ def _steps(specs: Sequence[StepSpec]) -> tuple[StepPlan, ...]:
 
 
 def _step(spec: StepSpec, before: tuple[str, ...]) -> StepPlan:
-    if isinstance(spec.run, str):
-        compiled = scripts.compile_script(spec.shell or "sh", spec.run)
-    else:
-        compiled = scripts.compile_argv(spec.run)
     return StepPlan(
         id=spec.id,
+        kind=spec.uses or "run",
         needs=before if spec.needs is None else tuple(dict.fromkeys(spec.needs)),
         condition=_condition(spec.if_),
-        script=compiled.script,
+        script=_script(spec),
         env=dict(spec.env),
         workdir=spec.workdir,
         user=spec.user,
@@ -134,9 +134,25 @@ def _step(spec: StepSpec, before: tuple[str, ...]) -> StepPlan:
         timeout=spec.timeout or 0.0,
         retry=_retry(spec.retry),
         stop=_stop(spec.stop),
-        idempotent=spec.idempotent,
+        idempotent=spec.idempotent or (spec.uses in KINDS and KINDS[spec.uses].idempotent),
         continue_on_error=spec.continue_on_error,
+        with_={name: _setting(value) for name, value in spec.with_.items()},
     )
+
+
+def _script(spec: StepSpec) -> Script | None:
+    if spec.run is None:
+        return None
+    if isinstance(spec.run, str):
+        return scripts.compile_script(spec.shell or "sh", spec.run).script
+    return scripts.compile_argv(spec.run).script
+
+
+def _setting(value: Any) -> Setting:
+    """A value of `with` as the bundle gives it back: names in the order of the alphabet, and no list."""
+    if isinstance(value, Mapping):
+        return {name: _setting(value[name]) for name in sorted(value)}
+    return tuple(map(_setting, value)) if isinstance(value, list | tuple) else value
 
 
 def _condition(text: str) -> str:

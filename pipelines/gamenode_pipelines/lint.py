@@ -12,8 +12,11 @@ from typing import Final
 
 from gamenode_pipelines import expressions, scripts
 from gamenode_pipelines import yaml_tree as tree
+from gamenode_pipelines.kinds import KINDS
+from gamenode_pipelines.kinds.fields import DURATION
 from gamenode_pipelines.problems import Report
 from gamenode_pipelines.quantities import is_bare_number
+from gamenode_pipelines.settings_tree import single_values
 from gamenode_pipelines.spec_values import RESERVED_ENV
 from gamenode_pipelines.wording import nearest, shown
 
@@ -154,6 +157,10 @@ class _Linter:
                 self._template(value, self._known, here)
         self._workdir(node)
         self._script(node, here)
+        for setting, type in single_values(node):
+            self._template(setting, self._known, here)
+            if type is DURATION:
+                self._bare(setting)
         self._retry(node)
 
     def _condition(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
@@ -266,8 +273,10 @@ class _Linter:
     def _retry(self, node: tree.Mapping) -> None:
         retry = node.get("retry")
         kinds = retry.get("on") if isinstance(retry, tree.Mapping) else None
-        idempotent = node.get("idempotent")
+        idempotent, uses = node.get("idempotent"), node.get("uses")
         if isinstance(idempotent, tree.Scalar) and idempotent.value is True:
+            return
+        if isinstance(uses, tree.Scalar) and (uses.text not in KINDS or KINDS[uses.text].idempotent):
             return
         for kind in kinds.items if isinstance(kinds, tree.Sequence) else (kinds,):
             if isinstance(kind, tree.Scalar) and kind.text == "lost":

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from pydantic import BaseModel, ValidationError
 
 from gamenode_pipelines import yaml_tree as tree
+from gamenode_pipelines.kinds.wrong import Wrong
 from gamenode_pipelines.selectors import SelectorError
 from gamenode_pipelines.spec import (
     MAX_STEPS,
@@ -25,13 +26,8 @@ from gamenode_pipelines.spec import (
     StopSpec,
     TargetsSpec,
 )
+from gamenode_pipelines.spec_steps import NothingToDo, StepProblem
 from gamenode_pipelines.wording import UnknownWord, listed, nearest, shown
-
-STEP_KINDS: Final = (
-    "approve", "artifact.put", "check.http", "check.tcp", "container.exec", "container.job", "container.load",
-    "container.pull", "container.remove", "container.restart", "container.run", "container.stop", "container.wait",
-    "file.fetch", "file.write", "game.gate", "game.query", "game.rcon", "pipeline",
-)  # fmt: skip
 
 _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     (): PipelineSpec,
@@ -54,8 +50,6 @@ _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     },
     ("params", "*"): {"pattern": "`pattern`; check the value in a step"},
     ("steps", "*"): {
-        "uses": "`uses`; steps can only `run:` so far",
-        "with": "`with`; it belongs to `uses`, and steps can only `run:` so far",
         "on_failure": "`on_failure`; use `finally` and look at `task.state` there",
         "secrets": "`secrets`; read them on the node",
     },
@@ -104,13 +98,23 @@ def report_shape(error: ValidationError, root: tree.Mapping, report: Report) -> 
                 spot = _spot(location, root)
                 message = _message(item, spot.node)
                 cause = item.get("ctx", {}).get("error")
-                suggestion = cause.suggestion if isinstance(cause, UnknownWord) else ""
+                if isinstance(cause, Wrong):
+                    _report_wrong(location, cause, root, report)
+                    continue
+                if isinstance(cause, NothingToDo) and _has_key(_spot(location[:-1], root).node, "run", "uses"):
+                    continue  # there, but empty: reported as such
+                suggestion = cause.suggestion if isinstance(cause, UnknownWord | StepProblem) else ""
                 place = spot.place
                 origin = getattr(cause, "__cause__", None)
                 if isinstance(origin, SelectorError) and isinstance(spot.node, tree.Scalar):
                     place = spot.node.at(origin.offset)
-                words = message if message.startswith("not yet") else spot.what + message
+                whole = isinstance(cause, StepProblem) or message.startswith("not yet")
+                words = message if whole else spot.what + message
                 report(place, words, suggestion=suggestion)
+
+
+def _has_key(node: tree.Node | None, *names: str) -> bool:
+    return isinstance(node, tree.Mapping) and any(name in node.entries for name in names)
 
 
 def _has_items(location: tuple[Any, ...], root: tree.Mapping) -> bool:
@@ -124,13 +128,6 @@ def _report_extra(location: tuple[Any, ...], root: tree.Mapping, report: Report)
     spot = _spot(tuple(owner), root)
     place = spot.node.key_place(key) if isinstance(spot.node, tree.Mapping) else spot.place
     if later := _NOT_YET.get(pattern, {}).get(key):
-        value = spot.node.get(key) if isinstance(spot.node, tree.Mapping) else None
-        if key == "uses" and isinstance(value, tree.Scalar):
-            if value.text not in STEP_KINDS:
-                close = nearest(value.text, STEP_KINDS)
-                report(value.place, f"there is no step kind {shown(value.text)}", suggestion=close)
-                return
-            later = f"`uses: {value.text}`; steps can only `run:` so far"
         report(place, f"not yet: {later}")
         return
     names = _names(_SHAPES[pattern]) if pattern in _SHAPES else ()
@@ -140,15 +137,33 @@ def _report_extra(location: tuple[Any, ...], root: tree.Mapping, report: Report)
     report(place, message if suggestion else f"{message}; there are {listed(names, 20)}", suggestion=suggestion)
 
 
+def _report_wrong(location: tuple[Any, ...], wrong: Wrong, root: tree.Mapping, report: Report) -> None:
+    """Reports what is wrong in a step's `with`, each thing at its own place."""
+    for item in wrong.items:
+        path: tuple[Any, ...] = (*location, *item.path)
+        owner, last = path[:-1], path[-1]
+        spot = _spot(path, root)
+        place, words = spot.place, spot.what + item.message
+        if item.on_key or item.missing:
+            above = _spot(owner, root)
+            place = above.place
+            if isinstance(above.node, tree.Mapping) and last in above.node.entries:
+                if item.missing:
+                    continue  # there, but empty: reported as such
+                place = above.node.key_place(last)
+            words = item.message
+        report(place, words, suggestion=item.suggestion)
+
+
 def _report_missing(location: tuple[Any, ...], root: tree.Mapping, report: Report) -> None:
     *owner, key = location
     spot = _spot(tuple(owner), root)
-    if isinstance(spot.node, tree.Mapping) and (spot.node.get(key) or (key == "run" and spot.node.get("uses"))):
+    if isinstance(spot.node, tree.Mapping) and spot.node.get(key):
         return  # there, but empty or of another kind: reported as such
-    examples = {"id": "id: build", "run": "run: echo hello", "pipeline": "pipeline: my-pipeline"}
+    examples = {"id": "id: build", "pipeline": "pipeline: my-pipeline"}
     example = f", like `{examples[key]}`" if key in examples else ""
     if key == "steps":
-        example = ": a list of what is done, each with an `id` and a `run`"
+        example = ": a list of what is done, each with an `id` and a `run` or `uses`"
     report(spot.place, f"`{key}` is missing{_inside(owner)}{example}")
 
 

@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any, Final
 
 from gamenode_pipelines.errors import Code, GameNodeError
-from gamenode_pipelines.spec import PipelineSpec
+from gamenode_pipelines.kinds import KINDS
+from gamenode_pipelines.spec import PipelineSpec, StepSpec
 from gamenode_pipelines.wording import nearest, shown
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -21,8 +22,23 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 @cache
 def json_schema() -> dict[str, Any]:
     """The schema of one document."""
-    schema = PipelineSpec.model_json_schema(by_alias=True)
-    return {"$schema": DIALECT, "title": "GameNode pipeline", **_tidy(schema)}
+    schema = _tidy(PipelineSpec.model_json_schema(by_alias=True))
+    definitions = schema["$defs"]
+    for kind in KINDS.values():
+        definitions[kind.name] = {**kind.record.schema(), "description": kind.summary}
+    step = definitions[StepSpec.__name__]
+    step["oneOf"] = [{"required": ["run"]}, {"required": ["uses"]}]
+    step["allOf"] = [
+        {
+            "if": {"properties": {"uses": {"const": name}}, "required": ["uses"]},
+            "then": {
+                "properties": {"with": {"$ref": f"#/$defs/{name}"}},
+                **({"required": ["with"]} if definitions[name].get("required") else {}),
+            },
+        }
+        for name in KINDS
+    ]
+    return {"$schema": DIALECT, "title": "GameNode pipeline", **schema}
 
 
 def _tidy(node: Any, *, names: bool = False) -> Any:
@@ -109,7 +125,7 @@ def _type(node: Mapping[str, Any]) -> str:
         return _type(_resolved(node))
     if words := node.get("enum"):
         return " | ".join(str(word) for word in words)
-    if options := [option for option in node.get("anyOf", ()) if option.get("type") != "null"]:
+    if options := [option for option in node.get("anyOf", ()) if option != {"type": "null"}]:
         return " or ".join(dict.fromkeys(_type(option) for option in options))
     if "const" in node:
         return str(node["const"])

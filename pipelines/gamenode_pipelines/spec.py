@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -23,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from gamenode_pipelines import spec_steps as steps
 from gamenode_pipelines import spec_values as check
+from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.parameters import Parameter, ParamType
 from gamenode_pipelines.plan import OnLost, RetryOn, Scalar
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
@@ -173,15 +175,26 @@ class RequiresSpec(Model):
 
 
 class StepSpec(Model):
-    """One step: a command or script on the node."""
+    """One step: a command or script on the node (`run`), or something that the agent does (`uses`)."""
 
     id: StepId = Field(description="Its name in this pipeline; expressions say `steps.ID`.")
     needs: Annotated[tuple[str, ...] | None, BeforeValidator(check.needs)] = Field(
         None, description="Steps that must have ended well before; left out: the step before; []: none."
     )
     if_: Text = Field("", alias="if", description="An expression; where it is false the step is skipped.")
-    run: Annotated[str | tuple[str, ...], BeforeValidator(check.run)] = Field(
-        description="The script; with `shell: none` a list, the command and its arguments."
+    uses: Annotated[str, BeforeValidator(steps.kind), WithJsonSchema({"enum": list(KINDS)})] = Field(
+        "", description="What is done, by name; `run` is for a script."
+    )
+    run: Annotated[str | tuple[str, ...] | None, BeforeValidator(steps.script)] = Field(
+        None, validate_default=True, description="The script; with `shell: none` a list, the command and its arguments."
+    )
+    with_: Annotated[
+        dict[str, Any], BeforeValidator(steps.settings), WithJsonSchema({"type": "object", "additionalProperties": {}})
+    ] = Field(
+        default_factory=dict,
+        alias="with",
+        validate_default=True,
+        description="The fields of what `uses` names; `gamenode explain container.run` lists those of that kind.",
     )
     shell: Annotated[Literal["sh", "bash", "python", "none"], check.one_of(check.SHELLS)] | None = Field(
         None, description="What reads the script; `sh` where it is left out, `none` where `run` is a list."
@@ -195,6 +208,8 @@ class StepSpec(Model):
     stop: StopSpec | None = Field(None, description="How it is ended on cancel and timeout.")
     idempotent: Flag = Field(False, description="Whether running it twice does no harm.")
     continue_on_error: Flag = Field(False, description="Whether the task goes on, and can succeed, when it fails.")
+
+    _only_run = field_validator("shell", "workdir", "user", "limits", mode="before")(steps.only_with_run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ _FIELDS: Final[Mapping[str, Field]] = {
     "workdir": Field(ABSOLUTE_PATH, "The folder in it where it starts, instead of the image's own."),
     "init": Field(FLAG, "Whether a small init runs first and reaps what is left behind."),
     "tty": Field(FLAG, "Whether it has a terminal."),
-    "stdin_open": Field(FLAG, "Whether its input stays open."),
+    "stdin_open": Field(FLAG, "Whether its input stays open; it does where `stop.via` is `stdin`."),
     "labels": Field(engine.LABELS, "Labels of the container."),
     "resources": Field(RESOURCES, "What it may use."),
     "restart": Field(engine.RESTART, "When the agent starts it again after it has ended.", default="no"),
@@ -106,17 +106,6 @@ def _needs(values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _made(values: Mapping[str, Any]) -> Iterable[Item]:
-    """What does not go together in a container that is made."""
-    stop = values.get("stop")
-    if (
-        isinstance(stop, Mapping)
-        and stop.get("via") == "stdin"
-        and text_of(values.get("stdin_open", "")) in ("", "false")
-    ):
-        yield Item(("stop", "via"), "needs `stdin_open: true`, or there is nothing to write to")
-
-
 def _waited(values: Mapping[str, Any]) -> Iterable[Item]:
     """A pattern is for the log alone, which needs it."""
     for_ = values.get("for", "running")
@@ -146,8 +135,9 @@ _MEANT: Final = {
     "environment": "env", "container_name": "name", "mem_limit": "resources", "memory": "resources",
     "pids": "resources", "cpus": "resources", "ulimits": "resources", "limits": "resources", "mounts": "volumes",
     "publish": "ports", "network_mode": "network", "networks": "network", "working_dir": "workdir",
-    "interactive": "stdin_open", "args": "command", "cmd": "command", "pull_policy": "pull", "restart_policy": "restart", "force": "replace",
-    "stop_signal": "stop", "stop_grace_period": "stop", "grace": "stop", "log_driver": "logging",
+    "interactive": "stdin_open", "args": "command", "cmd": "command", "pull_policy": "pull",
+    "restart_policy": "restart", "force": "replace", "stop_signal": "stop", "stop_grace_period": "stop",
+    "grace": "stop", "log_driver": "logging",
 }  # fmt: skip
 _MADE: Final = {
     "id": "the container's id",
@@ -190,7 +180,7 @@ CONTAINERS: Final = (
     Kind(
         "container.run",
         "Starts a container and leaves it running.",
-        Record(_FIELDS, "container.run", _made, _MEANT),
+        Record(_FIELDS, "container.run", meant=_MEANT),
         idempotent=True,
         capabilities=_needs,
         outputs=_MADE,
@@ -198,7 +188,7 @@ CONTAINERS: Final = (
     Kind(
         "container.job",
         "Runs a container to its end; its exit code is the step's.",
-        Record(_JOB, "container.job", _made, _MEANT),
+        Record(_JOB, "container.job", meant=_MEANT),
         capabilities=_needs,
     ),
     Kind(
@@ -227,7 +217,7 @@ CONTAINERS: Final = (
                     Leaf("regular expression", _expression, SCALAR_SCHEMA, empty=""),
                     "What a line of the log must match, with `for: log`.",
                 ),
-                "seconds": Field(SECONDS, "How long it must have been so, with `running` and `healthy`."),
+                "seconds": Field(SECONDS, "How long it is waited for; as long as the step may take where left out."),
             },
             "container.wait",
             _waited,
@@ -247,7 +237,7 @@ CONTAINERS: Final = (
         for name, summary in (
             ("container.stop", "Ends a container, which is then not started again."),
             ("container.restart", "Ends a container and starts it again."),
-            ("container.remove", "Removes a container, ending it first where `force` says so."),
+            ("container.remove", "Ends a container where it runs, and removes it."),
         )
     ),
 )

@@ -214,13 +214,17 @@ class Record:
     def schema(self) -> Schema:
         """A mapping in a file, with these keys and no others."""
         properties = {
-            name: {**entry.type.schema(), "description": entry.doc}
+            name: {**entry.type.schema(), "description": entry.doc, **_default(entry)}
             for name, entry in self.fields.items()
             if not entry.later
         }
         required = [name for name, entry in self.fields.items() if entry.required]
         schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
         return {**schema, "required": required} if required else schema
+
+
+def _default(entry: Field) -> Schema:
+    return {} if entry.default is None else {"default": entry.type.normal(entry.default)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +283,17 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 COMMAND: Final = Command()
+
+
+def below(type: FieldType | None, name: str) -> FieldType | None:
+    """The type of a part: of a record's or mapping's item by its name, of any item of a list. None: not known."""
+    match type:
+        case Record():
+            entry = type.fields.get(name)
+            return entry.type if entry else None
+        case MappingOf():
+            return type.value
+        case ListOf():
+            return type.item
+        case _:
+            return None

@@ -7,7 +7,6 @@ import pytest
 from gamenode_pipelines.errors import Code, InvalidPipeline
 from gamenode_pipelines.load import LoadedPipeline, load_pipelines
 from gamenode_pipelines.plan import OnLost, RetryOn
-from gamenode_pipelines.problems import STEP_KINDS
 
 
 def load(text: str) -> LoadedPipeline:
@@ -154,11 +153,6 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "    stop: {command: x}\n", "5:12: not yet: `stop.command`"),
         (STEP + "params: {a: {type: secret}}\n", "5:20: not yet: secret parameters"),
         (STEP + "    if: ${{ instance.name == 'x' }}\n", "5:9: not yet: `instance` in expressions"),
-        ("pipeline: p\nsteps: [{id: a, uses: container.pull}]\n", "2:17: not yet: `uses: container.pull`"),
-        (
-            "pipeline: p\nsteps: [{id: a, uses: contaner.pull}]\n",
-            "2:23: there is no step kind 'contaner.pull'; did you mean 'container.pull'?",
-        ),
         # values
         (STEP + "timeout: soon\n", "5:10: `timeout` 'soon' is not a duration"),
         (STEP + "timeout: 0s\n", "5:10: `timeout` must be more than 0"),
@@ -249,15 +243,6 @@ def test_what_is_wrong_is_said_where_it_is(text: str | bytes, expected: str) -> 
     assert expected in found[0], found
     if expected[1:2] == ":":
         assert found[0].startswith(expected)
-
-
-@pytest.mark.parametrize("kind", STEP_KINDS)
-def test_later_step_kinds_are_not_unknown(kind: str) -> None:
-    text = f"pipeline: p\nsteps:\n  - id: a\n    uses: {kind}\n    with: {{name: x}}\n"
-    assert [problem.split(";")[0] for problem in problems(text)] == [
-        f"4:5: not yet: `uses: {kind}`",
-        "5:5: not yet: `with`",
-    ]
 
 
 def test_everything_is_reported_at_once_in_the_order_of_the_file() -> None:

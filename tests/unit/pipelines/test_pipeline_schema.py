@@ -48,7 +48,7 @@ def test_the_schema_is_whole() -> None:
         ("", {"type": "mapping", "required": True}),
         ("steps", {"type": "list of mapping", "required": True}),
         ("steps.retry.attempts", {"type": "integer", "required": False, "default": "3"}),
-        ("finally.run", {"type": "string or list of string", "required": True}),
+        ("finally.run", {"type": "string or list of string", "required": False}),
         ("on_lost", {"type": "wait | fail | retry", "default": "wait"}),
         ("targets.count", {"type": "integer or all", "default": "all"}),
         ("params.type", {"default": "string"}),
