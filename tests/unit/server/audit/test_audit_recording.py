@@ -61,3 +61,14 @@ async def test_the_record_of_a_call_is_taken_by_its_operation() -> None:
     record = recording.current(target="eu-1", reason="stolen")
     assert (record.target, record.reason) == ("eu-1", "stolen")
     assert prepared.taken
+
+
+async def test_what_a_call_learns_of_its_target_is_also_in_the_row_of_its_failure() -> None:
+    asked = state_management_pb2.StopContainerRequest(container="oa", reason="full")
+    prepared = recording.enter(recording.prepare(ALICE, "/x/StopContainer", asked))
+    assert prepared.record.target == "oa"
+    known = state_management_pb2.StopContainerRequest(node="eu-1", container="f00d", reason="full")
+    record = recording.current(target="eu-1/oa", request=known)
+    assert (record.target, record.reason) == ("eu-1/oa", "full")
+    assert json.loads(record.request)["node"] == "eu-1"
+    assert prepared.record == record
