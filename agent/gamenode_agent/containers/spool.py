@@ -1,6 +1,6 @@
 """A container's log into its attempt's, once each byte, over restarts of the agent and of the engine.
 
-Every second or so it is noted up to where the log has been taken over: the engine's own mark of the last line, and
+Every second or megabyte it is noted up to where the log has been taken over: the engine's own mark of the last line, and
 how many bytes the attempt had by then. An agent that takes up the attempt reads on from there
 and leaves out what came between the note and its predecessor's end, which the attempt's own count tells exactly. So a
 note may be late, or be lost on a full disk: only more is read again.
@@ -17,8 +17,10 @@ from gamenode_pipelines.errors import Code, GameNodeError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two notes.
+#: Seconds between two notes, or so many bytes: engines throw away the oldest of a long log, and what was not noted is
+#: read again.
 NOTE_EVERY = 1.0
+NOTE_BYTES = 1 << 20
 #: Lines of one stream that come at once are written together up to so many bytes…
 _BLOCK = 64 << 10
 #: … and if they are no further apart than this, so that each keeps its time.
@@ -48,6 +50,8 @@ class Spool:
         #: Bytes of what comes that the attempt has already.
         self._skip = attempt.written
         self._noted_at = 0.0
+        #: Bytes written since it was noted.
+        self._unnoted = 0
         noted = attempt.notes.get(_NOTE)
         if isinstance(noted, dict):
             self._mark = str(noted["mark"])
@@ -74,7 +78,7 @@ class Spool:
                 raise
             self._attempt.say(f"the output of this container cannot be read: {error.message}")
         finally:
-            self.flush()
+            self.flush(ending=True)
 
     def _take(self, line: LogLine) -> None:
         data = line.data
@@ -92,7 +96,7 @@ class Spool:
             self._size += len(data)
         self._mark = line.mark
 
-    def flush(self) -> None:
+    def flush(self, *, ending: bool = False) -> None:
         """Writes what waits, and notes now and then how far it got."""
         if self._flushing is not None:
             self._flushing.cancel()
@@ -102,13 +106,15 @@ class Spool:
             self._block.clear()
             self._size = 0
             self._attempt.write(data, self._stream, self._time)
+            self._unnoted += len(data)
         now = asyncio.get_running_loop().time()
-        if self._mark and not self._skip and now - self._noted_at >= NOTE_EVERY:
+        if self._unnoted and (ending or self._unnoted >= NOTE_BYTES or now - self._noted_at >= NOTE_EVERY):
             self._noted_at = now
             self._note()
 
     def _note(self) -> None:
         try:
+            self._unnoted = 0
             self._attempt.note(**{_NOTE: {"mark": self._mark, "bytes": self._attempt.written}})
         except OSError as error:
             # The old note is as true as it was: a resume reads more again, that is all.

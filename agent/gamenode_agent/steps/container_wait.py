@@ -39,7 +39,7 @@ class ContainerWait:
     async def run(self, attempt: Handle) -> Result:
         """Waits; how long is counted from when the attempt first began."""
         engine = await begin(self.tools, attempt)
-        container = await self._look(engine)
+        container = await self._look(engine, was_there=False)
         left = None
         if self.seconds is not None:
             left = max(0.0, attempt.started_at + self.seconds - self.tools.clock.now())
@@ -68,8 +68,10 @@ class ContainerWait:
         if event is None or event.name == self.name:
             self._changed.set()
 
-    async def _look(self, engine: ContainerEngine) -> Container:
+    async def _look(self, engine: ContainerEngine, *, was_there: bool = True) -> Container:
         container = await through(engine, lambda: engine.inspect(self.name))
+        if container is None and was_there:
+            raise GameNodeError(Code.CONTAINER_GONE, f"the container {self.name} was removed while it was waited for")
         if container is None:
             raise GameNodeError(Code.NOT_FOUND, f"there is no container {self.name!r} on this node")
         return container
