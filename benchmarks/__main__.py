@@ -14,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import footprint, log_path, reference, run_path
+from benchmarks import container_path, footprint, log_path, reference, run_path
 from support.cluster import running_cluster
+from support.docker_engine import open_engine
 
 ROUNDS = 3
 
@@ -37,9 +38,22 @@ async def _measure() -> dict[str, Any]:
                 runs.append(await run_path.measure_on(cluster, runs=600, singles=200))
             figures["log"] = _median([await log_path.log_rate(cluster) for _ in range(ROUNDS)])
             figures["events"] = await log_path.event_rate(cluster)
+    figures["containers"] = await _containers()
     figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
     figures["run"] = _median(runs)
     return figures
+
+
+async def _containers() -> dict[str, dict[str, float]]:
+    """On an engine that no figure before was measured beside."""
+    engine = await asyncio.to_thread(open_engine)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            env = {"GAMENODE_DOCKER_HOST": engine.address}
+            async with running_cluster(Path(name), agents=["bench"], env=env, real_intervals=True) as cluster:
+                return await container_path.measure_on(cluster, engine.address, rounds=30)
+    finally:
+        await asyncio.to_thread(engine.close)
 
 
 def _tables(figures: dict[str, Any]) -> list[Table]:
@@ -74,12 +88,22 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
         f"{events['per_s'] / events['reference_per_s']:.3f} ×",
     )
 
+    steps = Table(title="A container step beside plain docker-py, ms")
+    for column in ("", "docker-py", "step", "added"):
+        steps.add_column(column, justify="left" if not column else "right")
+    for label, kind in (
+        ("make, start, wait, log, remove (`container.job`)", "job"),
+        ("make, start (`container.run`)", "start"),
+    ):
+        row = figures["containers"][kind]
+        steps.add_row(label, *(f"{row[key]:.1f}" for key in ("plain_ms", "step_ms", "added_ms")))
+
     rest = Table(title="At rest")
     for column in ("", "RSS MB", "PSS MB", "CPU %"):
         rest.add_column(column, justify="left" if not column else "right")
     for name, row in figures["footprint"].items():
         rest.add_row(name, f"{row['rss_mb']:.1f}", f"{row['pss_mb']:.1f}", f"{row['cpu_percent']:.2f}")
-    return [path, flow, rest]
+    return [path, flow, steps, rest]
 
 
 def main() -> None:
