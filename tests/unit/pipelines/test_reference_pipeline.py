@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.problems import key_names
 from gamenode_pipelines.sandbox import METHODS, filter_names
+from gamenode_pipelines.spec_steps import LATER
 
-REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "pipeline.md"
+ROOT = Path(__file__).parents[3]
+REFERENCE = ROOT / "docs" / "reference" / "pipeline.md"
 TEXT = REFERENCE.read_text("utf-8")
 YAML = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -40,6 +44,23 @@ def test_every_key_has_an_example_and_a_mention() -> None:
         for name in names:
             assert re.search(rf"\b{name}:", "".join(YAML)), (pattern, name)
             assert f"`{name}`" in TEXT or name in ("cpus", "memory", "disk", "pids"), (pattern, name)
+
+
+def test_the_tables_of_kinds_are_current() -> None:
+    table = runpy.run_path(str(ROOT / "docs" / "kinds_table.py"))
+    assert table["page"](TEXT) == TEXT, "run: python docs/kinds_table.py"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_has_its_table_and_an_example(name: str) -> None:
+    assert TEXT.count(f"<!-- kind {name}: begin -->\n| field |") == 1
+    assert f"### `{name}`" in TEXT
+    assert any(f"uses: {name}\n" in block for block in YAML)
+
+
+def test_every_kind_that_is_not_yet_there_is_named() -> None:
+    not_yet = TEXT[TEXT.index("## Not yet") :]
+    assert all(f"`{name}`" in not_yet for name in LATER)
 
 
 def test_every_filter_and_method_is_mentioned() -> None:
