@@ -78,12 +78,16 @@ class Bench:
         key: Attempt = FIRST,
         env: Mapping[str, str] | None = None,
         stop: StopPolicy | None = None,
+        timeout: float = 0.0,
+        workspace: str = "/work",
     ) -> InlineStep:
         """The step as its kind makes it of a plan."""
-        plan_step = StepPlan(key.step_id, kind, env=env or {}, with_=settings(with_), stop=stop or StopPolicy())
+        plan_step = StepPlan(
+            key.step_id, kind, env=env or {}, with_=settings(with_), stop=stop or StopPolicy(), timeout=timeout
+        )
         plan = Plan("p", 1, (plan_step,))
         task = Task(id=key.task_id, run_id="run", node=NodeFacts(id="node", name="eu-1"), steps={}, fence=key.fence)
-        context = StepContext(key, task, plan, plan_step, "/work", "/nowhere", self.tools)
+        context = StepContext(key, task, plan, plan_step, workspace, "/nowhere", self.tools)
         request = KINDS[kind](context)
         found: InlineStep = request.step  # type: ignore[union-attr]
         return found

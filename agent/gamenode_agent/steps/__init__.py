@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from gamenode_agent.engines.inline import InlineRequest
+from gamenode_agent.steps.check_http import check_http
+from gamenode_agent.steps.check_tcp import check_tcp
 from gamenode_agent.steps.container_exec import container_exec
 from gamenode_agent.steps.container_job import container_job
 from gamenode_agent.steps.container_load import container_load
@@ -16,6 +18,7 @@ from gamenode_agent.steps.container_run import container_run
 from gamenode_agent.steps.container_stop import container_stop
 from gamenode_agent.steps.container_wait import container_wait
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
+from gamenode_agent.steps.file_write import file_write
 from gamenode_agent.steps.game_query import game_query
 from gamenode_agent.steps.game_rcon import game_rcon
 from gamenode_agent.steps.run import spawn_request
@@ -29,6 +32,8 @@ __all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "is_inline", "unknown_kinds"]
 KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = MappingProxyType(
     {
         "run": spawn_request,
+        "check.http": check_http,
+        "check.tcp": check_tcp,
         "container.exec": container_exec,
         "container.job": container_job,
         "container.load": container_load,
@@ -38,6 +43,7 @@ KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = Map
         "container.run": container_run,
         "container.stop": container_stop,
         "container.wait": container_wait,
+        "file.write": file_write,
         "game.query": game_query,
         "game.rcon": game_rcon,
     }

@@ -92,5 +92,6 @@ CHECKS: Final = (
             meant={"uri": "url", "address": "url", "code": "status", "body": "contains"},
         ),
         idempotent=True,
+        outputs={"status": "the status of the answer that was good"},
     ),
 )

@@ -40,5 +40,10 @@ FILES: Final = (
             meant={"dest": "path", "file": "path", "name": "path", "text": "content", "permissions": "mode"},
         ),
         idempotent=True,
+        outputs={
+            "path": "where it is, from / on",
+            "bytes": "its size",
+            "sha256": "its digest",
+        },
     ),
 )
