@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import psutil
 import pytest
 import requests
 
+from gamenode_agent.engines.docker.finding import knock
 from support.play_image import play_archive
 
 T = TypeVar("T")
@@ -172,6 +174,8 @@ def _remove_containers(api: docker.APIClient, keep: Collection[str] = ()) -> Non
 
 def answers(address: str) -> bool:
     """Whether an engine answers there."""
+    if knock(address):
+        return False
     try:
         return bool(with_client(address, lambda api: api.ping()))
     except (docker.errors.DockerException, requests.RequestException):
@@ -218,7 +222,8 @@ def remove_those_of_the_dead() -> None:
 
 def open_engine() -> DockerEngineProcess:
     """An engine with the tests' image in it; skips where there can be none."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o711)
     engine: DockerEngineProcess
     if os.getuid() == 0 and shutil.which("dockerd"):
         remove_those_of_the_dead()

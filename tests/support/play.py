@@ -80,7 +80,7 @@ for word in "$@"; do
         long=*) head -c "$value" /dev/zero | tr '\0' x; echo ;;
         sleep=*) nap "$value" ;;
         exit=*) exit "$value" ;;
-        eat=*) eaten="$eaten$(dd if=/dev/zero bs="$value" count=1 2>/dev/null | tr '\0' x)" || exit 137 ;;
+        eat=*) eaten="$eaten$(head -c "$value" /dev/zero | tr '\0' x)" || exit 137 ;;
         fork=*)
             i=0
             while [ $i -lt "$value" ]; do

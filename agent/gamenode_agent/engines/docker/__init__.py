@@ -3,6 +3,7 @@
 engine    the seam's methods, put together from the rest
 watch     finds the engine, follows its events, finds it again
 finding   where an engine may be, and what is wrong where none answers
+doors     its Unix socket
 calls     requests in threads; errors in our words; what changes something is carried through
 feeds     a thread that reads a stream, for a loop that reads it as it can
 creation  a ContainerSpec as the engine wants it          reading   what the engine says, as our records

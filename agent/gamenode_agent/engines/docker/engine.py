@@ -283,9 +283,11 @@ class DockerEngine:
     async def _maybe(self, call: Callable[[Any], Any], missing: Code, subject: str) -> Any:
         """The answer, None where the engine has no such thing."""
         try:
-            return await self._calls.ask(call, doing="find", subject=subject)
+            return await self._calls.ask(
+                call, doing="find image" if missing is Code.IMAGE_MISSING else "find", subject=subject
+            )
         except GameNodeError as error:
-            if error.code in (missing, Code.IMAGE_MISSING, Code.CONTAINER_GONE):
+            if error.code is missing:
                 return None
             raise
 
@@ -294,8 +296,15 @@ def _write(api: Any, container: str, data: bytes) -> None:
     said = api.inspect_container(container)
     if not said["State"]["Running"] or not said["Config"]["OpenStdin"]:
         raise GameNodeError(Code.STATE_CONFLICT, f"container {container} is not running, or has no standard input")
-    stream = api.attach_socket(container, params={"stdin": 1, "stream": 1})
+    # Without an upgrade the answer stays open and is ours alone; with one, the line would go back to the others.
+    answer = api.post(
+        api._url("/containers/{0}/attach", container),
+        params={"stdin": 1, "stream": 1},
+        stream=True,
+        timeout=api.timeout,
+    )
     try:
-        stream._sock.sendall(data)
+        api._raise_for_status(answer)
+        api._get_raw_response_socket(answer)._sock.sendall(data)
     finally:
-        stream.close()
+        answer.close()

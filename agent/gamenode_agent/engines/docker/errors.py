@@ -20,7 +20,7 @@ def refusal(status: int, words: str, *, doing: str, subject: str = "") -> GameNo
         return GameNodeError(Code.ENGINE_UNAVAILABLE, f"the engine could not {doing} {subject}: {text}")
     if "no space left on device" in low:
         return GameNodeError(Code.STORAGE_FULL, f"the engine's disk is full: {text}")
-    if "no such image" in low or (status == 404 and doing in ("pull", "find")):
+    if "no such image" in low or (status == 404 and doing in ("pull", "find image")):
         return image_missing(subject)
     if found := re.search(r'container name "?/?([^"\s]+)"? is already in use by container "?(\w+)', text):
         name, holder = found.groups()

@@ -65,6 +65,8 @@ def _look(address: str) -> Found | str:
     import docker
     from docker.utils import kwargs_from_env
 
+    from gamenode_agent.engines.docker.doors import use_unix_doors
+
     tls: Any = False
     if address.startswith("tcp://") and os.environ.get("DOCKER_TLS_VERIFY"):
         tls = kwargs_from_env().get("tls", False)
@@ -74,6 +76,7 @@ def _look(address: str) -> Found | str:
         if address.startswith("unix://"):
             # No proxy, no netrc: looking for them at every call takes longer than the call.
             api.trust_env = False
+            use_unix_doors(api, address.removeprefix("unix://"), LOOK_TIMEOUT, POOL_SIZE)
         said = api.info()
         info = engine_info(said, api.version(), api.networks())
     except Exception as error:
