@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from gamenode_agent.engines.inline import InlineRequest, LostTrack, Result, Stop
@@ -160,15 +161,19 @@ class InlineAttempt:
         except Exception as error:  # a fault of ours, or of the disk, is this attempt's end and not the agent's
             report = self._fault(error)
         finally:
-            self._log.close()
-            self._record.close()
+            self.close()
         self._on_ended(report)
+
+    def close(self) -> None:
+        """Closes its files; further calls have no effect."""
+        self._log.close()
+        self._record.close()
 
     # -- how it ends ---------------------------------------------------------------------------------------------------
 
     async def _outcome(self) -> _Outcome:
         if self._stop is None:
-            work = await self._do(self._request.step.run(self))
+            work = await self._do(partial(self._request.step.run, self))
             if not work.cancelled():
                 came = work.result()
                 if not self._told or isinstance(came, Result):
@@ -185,7 +190,7 @@ class InlineAttempt:
         while True:
             stop = self._stop
             assert stop is not None
-            work = await self._do(self._end(stop))
+            work = await self._do(partial(self._end, stop))
             if work.cancelled():
                 if self._stop is stop:
                     return _Outcome(lost="it could not be ended: the end cancelled itself")
@@ -214,7 +219,7 @@ class InlineAttempt:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _do(self, work: Awaitable[_T]) -> asyncio.Task[_T | Exception]:
+    async def _do(self, work: Callable[[], Awaitable[_T]]) -> asyncio.Task[_T | Exception]:
         """Does one thing to its end as a task of its own, which a stop can cancel."""
         task = self._work = self._group.create_task(_caught(work))
         await asyncio.wait({task})
@@ -286,10 +291,10 @@ class InlineAttempt:
         return {"task": key.task_id, "fence": key.fence, "step": key.step_id, "attempt": key.attempt}
 
 
-async def _caught(work: Awaitable[_T]) -> _T | Exception:
+async def _caught(work: Callable[[], Awaitable[_T]]) -> _T | Exception:
     """What came of it: whatever its kind does, it does not end the agent."""
     try:
-        return await work
+        return await work()
     except ExceptionGroup as group:
         causes = leaves(group)
         named = (LostTrack, GameNodeError)

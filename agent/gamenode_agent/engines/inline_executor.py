@@ -112,6 +112,8 @@ class InlineExecutor:
     def close(self) -> None:
         """Keeps no more time. What goes on is cancelled with its group, and taken up by the next agent."""
         self._timers.clear()
+        for attempt in self._live.values():
+            attempt.close()  # of one that did not even get its first turn
 
     def _timed_out(self, key: Attempt) -> None:
         seconds = self._requests[key].timeout
