@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gamenode_pipelines.kinds import engine_values as engine
+from gamenode_pipelines.kinds.commands import COMMAND
 from gamenode_pipelines.kinds.fields import (
     ABSOLUTE_PATH,
     CORES,
@@ -24,13 +25,14 @@ from gamenode_pipelines.kinds.fields import (
 from gamenode_pipelines.kinds.healthcheck import HEALTHCHECK
 from gamenode_pipelines.kinds.kind import Kind
 from gamenode_pipelines.kinds.ports import PORTS
-from gamenode_pipelines.kinds.shapes import COMMAND, Field, ListOf, MappingOf, Record
+from gamenode_pipelines.kinds.shapes import Field, ListOf, MappingOf, Record
 from gamenode_pipelines.kinds.stopping import STOP
 from gamenode_pipelines.kinds.volumes import VOLUMES
 from gamenode_pipelines.kinds.wrong import Item
 from gamenode_pipelines.placement import ENGINE
 from gamenode_pipelines.written import text_of
 
+_LONGEST_PATTERN: Final = 300
 RESOURCES: Final = Record(
     {
         "cpus": Field(CORES, "Cores."),
@@ -117,9 +119,11 @@ def _waited(values: Mapping[str, Any]) -> Iterable[Item]:
 
 def _expression(value: object) -> str:
     text = text_of(value)
+    if len(text) > _LONGEST_PATTERN:
+        raise ValueError(f"has {len(text)} characters; at most {_LONGEST_PATTERN} are allowed")
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"is not a regular expression: {error}") from error
     return text
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA, Leaf
@@ -25,6 +28,7 @@ _SHAPE: Final = re.compile(
     r"(?:(?:(?P<ip>\[[0-9A-Fa-f:.]*\]|[0-9.]+):)?(?P<host>auto|[0-9]+(?:-[0-9]+)?)?:)?"
     r"(?P<port>[0-9]+(?:-[0-9]+)?)(?:/(?P<protocol>[A-Za-z]+))?"
 )
+_EVERY: Final = ("0.0.0.0", "::")
 _EXAMPLES: Final = "28000:27960/udp, 127.0.0.1:8080:80 or auto:27960/udp"
 
 
@@ -36,14 +40,31 @@ class Port(NamedTuple):
     host_port: int | None = None
     host_ip: str = ""
 
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of `ports`, a range not yet taken apart. `outside` is None where the node chooses."""
+
+    inside: range
+    protocol: str
+    outside: range | None
+    host_ip: str
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The ports, one by one."""
+        outside: Iterable[int | None] = self.outside or [None] * len(self.inside)
+        return tuple(
+            Port(port, self.protocol, host, self.host_ip) for port, host in zip(self.inside, outside, strict=True)
+        )
+
     def __str__(self) -> str:
-        ip = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
-        host = "auto" if self.host_port is None else str(self.host_port)
-        return f"{ip + ':' if ip else ''}{host}:{self.container_port}/{self.protocol}"
+        ip = f"[{self.host_ip}]:" if ":" in self.host_ip else f"{self.host_ip}:" if self.host_ip else ""
+        return f"{ip}{_spelled(self.outside) if self.outside else 'auto'}:{_spelled(self.inside)}/{self.protocol}"
 
 
-def parse(text: str) -> tuple[Port, ...]:
-    """The ports of one entry, ranges one by one. Raises ValueError with what is wrong with it."""
+def parse(text: str) -> Entry:
+    """One entry. Raises ValueError with what is wrong with it."""
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{shown(text)} is not a port; write it like {_EXAMPLES}")
@@ -51,16 +72,13 @@ def parse(text: str) -> tuple[Port, ...]:
     if protocol not in ("tcp", "udp", "sctp"):
         raise ValueError(f"{shown(match['protocol'])} in {shown(text)} is none of tcp, udp and sctp")
     inside = _range(match["port"], text)
-    outside: Sequence[int | None] = [None] * len(inside)
-    if match["host"] and match["host"] != "auto":
-        outside = _range(match["host"], text)
-        if len(outside) != len(inside):
-            raise ValueError(
-                f"{shown(text)} maps {len(outside)} ports of the host onto {len(inside)} of the container; "
-                "write as many of both, or `auto`"
-            )
-    ip = _address(match["ip"], text)
-    return tuple(Port(port, protocol, host, ip) for port, host in zip(inside, outside, strict=True))
+    outside = _range(match["host"], text) if match["host"] and match["host"] != "auto" else None
+    if outside is not None and len(outside) != len(inside):
+        raise ValueError(
+            f"{shown(text)} maps {len(outside)} of the host's ports onto {len(inside)} of the container's; "
+            "write as many of both, or `auto`"
+        )
+    return Entry(inside, protocol, outside, _address(match["ip"], text))
 
 
 def _range(text: str, entry: str) -> range:
@@ -69,9 +87,11 @@ def _range(text: str, entry: str) -> range:
         raise ValueError(f"{shown(text)} in {shown(entry)} is not a port; ports are between 1 and 65535")
     if int(last or first) < int(first):
         raise ValueError(f"the range {shown(text)} in {shown(entry)} ends before it begins")
-    if int(last or first) - int(first) >= MOST:
-        raise ValueError(f"the range {shown(text)} in {shown(entry)} has more than {MOST} ports")
     return range(int(first), int(last or first) + 1)
+
+
+def _spelled(ports: range) -> str:
+    return str(ports[0]) if len(ports) == 1 else f"{ports[0]}-{ports[-1]}"
 
 
 def _address(text: str | None, entry: str) -> str:
@@ -83,35 +103,36 @@ def _address(text: str | None, entry: str) -> str:
         raise ValueError(f"{shown(text)} in {shown(entry)} is not an address of the host") from error
 
 
-def _read(value: object) -> tuple[Port, ...]:
-    return parse(text_of(value))
+def _apart(entries: Sequence[Entry]) -> None:
+    """Raises ValueError where there are too many ports, or two want the same one of the host."""
+    if (count := sum(len(entry.inside) for entry in entries)) > MOST:
+        raise ValueError(f"has {count} ports; at most {MOST} are allowed")
+    taken: dict[tuple[str, str], list[range]] = {}
+    for entry in entries:
+        if entry.outside is not None:
+            ip = "" if entry.host_ip in _EVERY else entry.host_ip
+            taken.setdefault((entry.protocol, ip), []).append(entry.outside)
+    for ranges in taken.values():
+        ranges.sort(key=lambda ports: ports[0])
+    for (protocol, ip), ranges in taken.items():
+        for before, after in pairwise(ranges):
+            if after[0] in before:
+                raise ValueError(_twice(after[0], protocol))
+        everywhere = taken.get((protocol, ""), []) if ip else []
+        for ports in ranges if everywhere else ():
+            other = everywhere[max(0, bisect_right(everywhere, ports[-1], key=lambda other: other[0]) - 1)]
+            if shared := range(max(ports[0], other[0]), min(ports[-1], other[-1]) + 1):
+                raise ValueError(_twice(shared[0], protocol))
 
 
-def _write(ports: tuple[Port, ...]) -> str:
-    """The entry in its one spelling."""
-    first, last = ports[0], ports[-1]
-    if len(ports) == 1:
-        return str(first)
-    ip = f"[{first.host_ip}]" if ":" in first.host_ip else first.host_ip
-    host = "auto" if first.host_port is None else f"{first.host_port}-{last.host_port}"
-    return f"{ip + ':' if ip else ''}{host}:{first.container_port}-{last.container_port}/{first.protocol}"
+def _twice(port: int, protocol: str) -> str:
+    return f"uses port {port}/{protocol} of the host twice"
 
 
-def _gather(entries: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
-    """All ports in a row; raises ValueError where two want the same port of the host."""
-    ports = tuple(port for entry in entries for port in entry)
-    if len(ports) > MOST:
-        raise ValueError(f"has {len(ports)} ports; at most {MOST} are allowed")
-    seen: dict[tuple[str, int], list[Port]] = {}
-    for port in ports:
-        if port.host_port is None:
-            continue
-        others = seen.setdefault((port.protocol, port.host_port), [])
-        for other in others:
-            if port.host_ip == other.host_ip or not port.host_ip or not other.host_ip:
-                raise ValueError(f"uses port {port.host_port}/{port.protocol} of the host twice")
-        others.append(port)
-    return ports
+def _each(entries: Sequence[Entry]) -> tuple[Port, ...]:
+    return tuple(port for entry in entries for port in entry.ports)
 
 
-PORTS: Final = ListOf(Leaf("port", _read, SCALAR_SCHEMA, empty=(), write=_write), _gather)
+PORTS: Final = ListOf(
+    Leaf("port", lambda value: parse(text_of(value)), SCALAR_SCHEMA, write=str), rule=_apart, gather=_each
+)

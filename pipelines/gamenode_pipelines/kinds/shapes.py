@@ -1,23 +1,16 @@
-"""The types of values with parts: lists, mappings, records, and commands, which may be one text."""
+"""The types of values with parts: lists, mappings of free names, records."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from gamenode_pipelines import expressions
-from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA, FieldType, Leaf, Schema, is_template
+from gamenode_pipelines.kinds.fields import FieldType, Leaf, Schema, is_template
 from gamenode_pipelines.kinds.wrong import Findings, Item
 from gamenode_pipelines.plan import Setting
 from gamenode_pipelines.wording import listed, nearest, shown
-from gamenode_pipelines.written import kind_of, text_of
-
-#: What stands in a text for an expression while the text is split.
-_MARK: Final = "\ue000"
-_MARKED: Final = re.compile(f"{_MARK}([0-9]+){_MARK}")
+from gamenode_pipelines.written import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +31,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; `gather` makes of the typed items what the field has."""
+    """A list. `rule` looks at the typed items together, and `gather` makes of them what the field has."""
 
     item: Leaf
+    rule: Callable[[Sequence[Any]], object] = tuple
     gather: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple
     blank: bool = False
 
@@ -56,12 +50,14 @@ class ListOf:
 
     def check(self, value: object) -> tuple[Any, ...]:
         """The typed items; raises Wrong."""
-        return self.gather(_each(self.item.check, value))
+        items = each(self.item.check, value)
+        self.rule(items)
+        return self.gather(items)
 
     def normal(self, value: object) -> Setting:
         """The items as a plan has them."""
-        items = tuple(_each(self.item.normal, value))
-        self.gather([self.item.check(item) for item in items if not is_template(item)])
+        items = tuple(each(self.item.normal, value))
+        self.rule([self.item.check(item) for item in items if not is_template(item)])
         return items
 
     def schema(self) -> Schema:
@@ -69,7 +65,8 @@ class ListOf:
         return {"type": "array", "items": self.item.schema()}
 
 
-def _each(read: Callable[[object], Any], value: object) -> list[Any]:
+def each(read: Callable[[object], Any], value: object) -> list[Any]:
+    """What `read` makes of each item of a list; raises Wrong with what is wrong with any of them."""
     if not isinstance(value, list | tuple):
         raise ValueError(f"must be a list, not {kind_of(value)}")
     findings = Findings()
@@ -225,64 +222,6 @@ class Record:
 
 def _default(entry: Field) -> Schema:
     return {} if entry.default is None else {"default": entry.type.normal(entry.default)}
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command and its arguments: a list, or one text that is split as a shell would.
-
-    A text is split before its expressions are evaluated, so that a value never makes more words than it is. Only a
-    text that is one expression and nothing else is split afterwards.
-    """
-
-    word: str = "command"
-    empty: None = None
-    blank: bool = False
-
-    def check(self, value: object) -> tuple[str, ...]:
-        """The words; raises ValueError."""
-        if isinstance(value, list | tuple):
-            return tuple(_each(text_of, value))
-        return _split(text_of(value))
-
-    def normal(self, value: object) -> Setting:
-        """The words, with their expressions; or the text, where it is one expression."""
-        if isinstance(value, list | tuple):
-            return tuple(_each(text_of, value))
-        text = text_of(value)
-        if not is_template(text):
-            return _split(text)
-        if expressions.whole(text) is not None:
-            return text
-        parts = expressions.find(text)
-        marked, position = "", 0
-        for number, part in enumerate(parts):
-            marked += text[position : part.start] + f"{_MARK}{number}{_MARK}"
-            position = part.end
-        split = _split(marked + text[position:])
-        return tuple(_MARKED.sub(lambda match: _source(text, parts, match), word) for word in split)
-
-    def schema(self) -> Schema:
-        """A text or a list in a file."""
-        return {"anyOf": [{"type": "string"}, {"type": "array", "items": SCALAR_SCHEMA}]}
-
-
-def _source(text: str, parts: Sequence[expressions.Expression], match: re.Match[str]) -> str:
-    number = int(match[1])
-    return text[parts[number].start : parts[number].end] if number < len(parts) else match[0]
-
-
-def _split(text: str) -> tuple[str, ...]:
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as error:
-        raise ValueError(f"{shown(text)} cannot be split into words: {str(error).lower()}") from error
-    if not words:
-        raise ValueError("is empty; write the command to run, or leave it out")
-    return words
-
-
-COMMAND: Final = Command()
 
 
 def below(type: FieldType | None, name: str) -> FieldType | None:

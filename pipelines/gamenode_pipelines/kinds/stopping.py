@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gamenode_pipelines.kinds.commands import COMMAND
 from gamenode_pipelines.kinds.fields import DURATION, is_template, matching, words
-from gamenode_pipelines.kinds.shapes import COMMAND, Field, Record
+from gamenode_pipelines.kinds.shapes import Field, Record
 from gamenode_pipelines.kinds.wrong import Item
 from gamenode_pipelines.plan import Setting
 from gamenode_pipelines.written import text_of
