@@ -32,6 +32,10 @@ class Faults(Protocol):
 
     async def back(self) -> None: ...
 
+    async def restart(self, *, live_restore: bool = False) -> None:
+        """The engine is started anew; with live-restore its containers notice nothing."""
+        ...
+
     async def lose(self, container: str) -> None:
         """Somebody removes a container by hand."""
         ...
@@ -89,6 +93,11 @@ class _Scripted:
     async def back(self) -> None:
         self._engine.come_back()
 
+    async def restart(self, *, live_restore: bool = False) -> None:
+        self._engine.go_away(end=not live_restore)
+        await asyncio.sleep(0.1)
+        self._engine.come_back()
+
     async def lose(self, container: str) -> None:
         self._engine.lose(container)
 
@@ -104,6 +113,11 @@ class _Real:
 
     async def back(self) -> None:
         await asyncio.to_thread(self._process.start)
+
+    async def restart(self, *, live_restore: bool = False) -> None:
+        if not self._process.private:
+            pytest.skip("the engine of this machine is not ours to stop")
+        await asyncio.to_thread(self._process.restart, live_restore=live_restore)
 
     async def lose(self, container: str) -> None:
         from support.docker_engine import with_client
