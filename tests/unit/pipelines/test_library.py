@@ -37,7 +37,14 @@ def run(step: StepPlan, plan: Plan) -> str:
 
 
 def test_they_are_what_is_promised() -> None:
-    assert list(shipped()) == ["hello", "host-report", "run-command"]
+    assert list(shipped()) == [
+        "build-game-image",
+        "deploy-game-server",
+        "hello",
+        "host-report",
+        "remove-game-server",
+        "run-command",
+    ]
 
 
 @pytest.mark.parametrize("name", list(shipped()))
