@@ -6,7 +6,7 @@ made is known by its labels, so that a note which was never written does no harm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,11 @@ class Making:
         there = await through(engine, lambda: engine.inspect(self.name))
         return there if there is not None and there.name == self.name else None
 
-    async def make(self, attempt: Handle) -> Container:
-        """Makes it and starts it; where that fails, nothing of it is left. NAME_CONFLICT where the name is taken."""
+    async def make(self, attempt: Handle, made: Callable[[str], None] = lambda _id: None) -> Container:
+        """Makes it and starts it; where that fails, nothing of it is left. NAME_CONFLICT where the name is taken.
+
+        `made` hears of it before it is started.
+        """
         engine = self.tools.containers()
         specs.check_here(self.values, engine.info, local=engine.address.startswith("unix:"))
         if self.values.get("pull") == "always":
@@ -67,6 +70,7 @@ class Making:
         while True:
             tries -= 1
             container = await self._create(attempt)
+            made(container)
             try:
                 return await started(engine, container, before=0.0)
             except GameNodeError as error:

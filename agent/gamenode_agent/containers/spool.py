@@ -1,9 +1,9 @@
 """A container's log into its attempt's, once each byte, over restarts of the agent and of the engine.
 
-Every second or megabyte it is noted up to where the log has been taken over: the engine's own mark of the last line, and
-how many bytes the attempt had by then. An agent that takes up the attempt reads on from there
-and leaves out what came between the note and its predecessor's end, which the attempt's own count tells exactly. So a
-note may be late, or be lost on a full disk: only more is read again.
+Every second or megabyte it is noted up to where the log has been taken over: the engine's own mark of the last line,
+and how many bytes the attempt had by then. An agent that takes up the attempt reads on from there and leaves out what
+came between the note and its predecessor's end, which the attempt's own count tells exactly. So a note may be late, or
+be lost on a full disk: only more is read again.
 """
 
 from __future__ import annotations

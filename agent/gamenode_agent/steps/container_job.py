@@ -6,11 +6,13 @@ The container goes once its end is noted and its log is whole; until then it is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gamenode_agent.containers import forks
 from gamenode_agent.containers.ending import Endings, end
+from gamenode_agent.containers.forks import Forks
 from gamenode_agent.containers.making import Making, making_of, started, stop_of
 from gamenode_agent.containers.naming import is_own, same_step, who
 from gamenode_agent.containers.outages import Witness, begin, through
@@ -35,7 +37,7 @@ class ContainerJob:
 
     tools: Tools
     making: Making
-    _over_limit: Error | None = field(default=None, init=False)
+    _forks: list[Forks] = field(default_factory=list, init=False)
 
     async def run(self, attempt: Handle) -> Result:
         """Runs it, or goes on with it."""
@@ -45,9 +47,12 @@ class ContainerJob:
         container = await self._resumed(engine, attempt) if attempt.resumed else None
         if container is None:
             await self._make_room(engine, attempt)
-            container = await self.making.make(attempt)
-        ended, by_engine = await self._attend(engine, container, attempt)
-        noted = self._verdict(ended, by_engine)
+        try:
+            ended, by_engine = await self._attend(engine, container, attempt)
+            noted = self._verdict(ended, by_engine)
+        finally:
+            for watch in self._forks:
+                watch.close()
         if attempt.resumed:  # it may have ended while nobody looked; the engine's clock is the wall's
             noted["at"] = ended.finished_at + self.tools.clock.now() - wall_clock()
         attempt.note(**{_END: noted})
@@ -72,7 +77,7 @@ class ContainerJob:
     # -- how it began --------------------------------------------------------------------------------------------------
 
     async def _resumed(self, engine: ContainerEngine, attempt: Handle) -> Container | None:
-        """The container of an earlier agent, started if it was not; None if there never was one."""
+        """The container of an earlier agent; None if there never was one."""
         found = await self.making.found(attempt)
         if found is None:
             if not attempt.same_boot:
@@ -80,9 +85,7 @@ class ContainerJob:
             if "id" in attempt.notes:
                 raise _gone(self.making.name)
             return None
-        if found.state == "created":
-            return await started(engine, found.id, before=0.0)
-        if not attempt.same_boot:
+        if found.state != "created" and not attempt.same_boot:
             raise LostTrack(f"the host was restarted while the container {found.name} ran")
         return found
 
@@ -111,16 +114,23 @@ class ContainerJob:
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
-    async def _attend(self, engine: ContainerEngine, container: Container, attempt: Handle) -> tuple[Container, bool]:
-        """Copies its log until it has ended; how it did, and whether its engine ended it."""
-        spool = Spool(engine, container.id, attempt)
-        witness = Witness(engine)
+    async def _attend(
+        self, engine: ContainerEngine, there: Container | None, attempt: Handle
+    ) -> tuple[Container, bool]:
+        """Has it run and copies its log until it has ended; how it did, and whether its engine ended it."""
+        beside: list[asyncio.Task[Any]] = []
         try:
             async with asyncio.TaskGroup() as group:
+
+                def made(container: str) -> None:
+                    if self.making.values["resources"]["pids"]:
+                        self._forks.append(Forks(container))
+                        beside.append(group.create_task(self._limit_forks(engine, container, self._forks[-1])))
+
+                container = await self._running(engine, there, attempt, made)
+                spool, witness = Spool(engine, container.id, attempt), Witness(engine)
                 following = group.create_task(self._follow(engine, spool))
-                beside: list[asyncio.Task[Any]] = [group.create_task(witness.watch(container.id))]
-                if container.pid and self.making.values["resources"]["pids"]:
-                    beside.append(group.create_task(self._watch_forks(engine, container)))
+                beside.append(group.create_task(witness.watch(container.id)))
                 ended = await engine.wait(container.id)
                 by_engine = await witness.ended_by_engine()
                 whole = await self._end_of_log(following)
@@ -134,6 +144,14 @@ class ContainerJob:
             await through(engine, spool.rest)
         return ended, by_engine
 
+    async def _running(
+        self, engine: ContainerEngine, there: Container | None, attempt: Handle, made: Callable[[str], None]
+    ) -> Container:
+        if there is None:
+            return await self.making.make(attempt, made)
+        made(there.id)
+        return await started(engine, there.id, before=0.0) if there.state == "created" else there
+
     async def _follow(self, engine: ContainerEngine, spool: Spool) -> None:
         try:
             await through(engine, spool.follow)
@@ -146,23 +164,23 @@ class ContainerJob:
         await asyncio.wait([following], timeout=LOG_PATIENCE)
         return not following.cancel()
 
-    async def _watch_forks(self, engine: ContainerEngine, container: Container) -> None:
-        if await forks.refused(container.pid):
-            most = self.making.values["resources"]["pids"]
-            self._over_limit = Error(
-                Code.RESOURCE_LIMIT,
-                f"stopped at its limit: more than {most} processes",
-                {"limit": "pids", "value": str(most)},
-            )
-            await through(engine, lambda: engine.kill(container.id))
+    async def _limit_forks(self, engine: ContainerEngine, container: str, watch: Forks) -> None:
+        await watch.wait(engine)
+        with contextlib.suppress(GameNodeError):  # it has ended by itself
+            await engine.kill(container)
 
     # -- how it ended --------------------------------------------------------------------------------------------------
 
     def _verdict(self, ended: Container, by_engine: bool) -> dict[str, Any]:
         code = ended.exit_code
-        error = self._over_limit
-        if error is not None:
-            pass
+        error: Error | None = None
+        if code and self._forks and self._forks[-1].refused():
+            most = self.making.values["resources"]["pids"]
+            error = Error(
+                Code.RESOURCE_LIMIT,
+                f"stopped at its limit: more than {most} processes",
+                {"limit": "pids", "value": str(most)},
+            )
         elif ended.oom_killed and code:
             most = ended.memory_limit
             error = Error(
