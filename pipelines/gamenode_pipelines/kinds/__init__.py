@@ -50,7 +50,7 @@ def rendered(kind: str, with_: Mapping[str, Setting], scope: expressions.Scope) 
     return check(kind, values)
 
 
-def _rendered(value: Setting, scope: expressions.Scope, path: Path) -> Setting:
+def _rendered(value: Any, scope: expressions.Scope, path: Path) -> Any:
     match value:
         case str() if is_template(value):
             try:
@@ -63,7 +63,7 @@ def _rendered(value: Setting, scope: expressions.Scope, path: Path) -> Setting:
             return "" if found is None else found
         case Mapping():
             return {name: _rendered(item, scope, (*path, name)) for name, item in value.items()}
-        case tuple():
+        case tuple() | list():
             return tuple(_rendered(item, scope, (*path, number)) for number, item in enumerate(value))
         case _:
             return value
