@@ -18,7 +18,15 @@ from gamenode_server.commands import server
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "docs/mission.md", "docs/promises.md", "docs/operating.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/mission.md",
+        "docs/promises.md",
+        "docs/operating.md",
+        "docs/games.md",
+    )
 ]
 PROGRAMS: dict[str, click.Command] = {"gamenode": client, "gamenode-agent": agent, "gamenode-server": server}
 TOP = ("agent/", "benchmarks/", "console/", "docs/", "pipelines/", "proto/", "requirements/", "server/", "tests/")

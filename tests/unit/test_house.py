@@ -46,7 +46,10 @@ def _modules_after(statement: str) -> set[str]:
     [
         ("import gamenode_pipelines", {"pydantic", "yaml", "jinja2"}),
         ("import gamenode_pipelines.tasks", {"pydantic", "yaml", "grpc", "google.protobuf"}),
-        ("import gamenode_agent.app", {"pydantic", "sqlalchemy", "rich", "textual", "docker", "alembic"}),
+        (
+            "import gamenode_agent.app",
+            {"pydantic", "sqlalchemy", "rich", "textual", "docker", "alembic", "opengsq", "aiohttp"},
+        ),
         ("import gamenode_server.app", {"psutil", "docker", "textual", "rich", "alembic"}),
         ("import gamenode_console.cli", {"grpc", "rich", "pydantic", "sqlalchemy", "textual"}),
     ],

@@ -15,8 +15,9 @@ from gamenode_pipelines.errors import Code, GameNodeError
 
 #: How long a server is asked where the step has no time limit, seconds.
 DEFAULT_PATIENCE = 30.0
-#: How long one question may take, and the pause before the next.
-ONE_QUESTION, PAUSE = 2.0, 0.5
+#: How long the first question may take, how long any may, and the pause before the next. Each may take longer than the
+#: one before: what was asked of a server that was just starting is lost, and one far away needs time.
+FIRST_QUESTION, LONGEST_QUESTION, PAUSE = 0.5, 2.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,13 @@ class GameQuery:
     async def run(self, attempt: Handle) -> Result:
         """Asks again and again; raises STEP_TIMEOUT with the last reason."""
         where = f"{self.host}:{self.port}"
-        said = ""
+        said, question = "", FIRST_QUESTION
         while True:
-            left = attempt.started_at + self.patience - self.tools.clock.now()
+            seconds = min(question, max(0.1, self._left(attempt)))
             try:
-                status = await query(self.protocol, self.host, self.port, seconds=min(ONE_QUESTION, max(0.1, left)))
+                status = await query(self.protocol, self.host, self.port, seconds=seconds)
             except (NotAnswering, Garbled) as error:
-                if left <= ONE_QUESTION / 2:
+                if self._left(attempt) <= PAUSE:
                     raise GameNodeError(
                         Code.STEP_TIMEOUT,
                         f"the game server at {where} did not answer within {self.patience:g} s; the last try: {error}",
@@ -51,9 +52,13 @@ class GameQuery:
                 attempt.say(_line(where, status))
                 return Result(outputs=_outputs(status))
             await asyncio.sleep(PAUSE)
+            question = min(question * 2, LONGEST_QUESTION)
 
     async def end(self, attempt: Handle, stop: Stop) -> None:
         """Nothing of it is left once `run` is cancelled."""
+
+    def _left(self, attempt: Handle) -> float:
+        return attempt.started_at + self.patience - self.tools.clock.now()
 
 
 def game_query(context: StepContext) -> InlineRequest:
