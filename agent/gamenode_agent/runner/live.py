@@ -19,7 +19,7 @@ from gamenode_agent.runner.advance import Advance, Happened, advance
 from gamenode_agent.runner.entries import entry_of, has_log
 from gamenode_agent.runner.settling import end_of, settle
 from gamenode_agent.runner.shell import Shell
-from gamenode_agent.runner.starting import failure_of, request_of
+from gamenode_agent.runner.starting import NO_LOG, failure_of, request_of
 from gamenode_agent.supervisor.client import AttemptReport
 from gamenode_agent.timers import Timers
 from gamenode_pipelines.effects import (
@@ -299,7 +299,7 @@ class LiveTask:
             if resumed:  # an earlier agent may have done some of it
                 self.deliver(StepLost(key.step_id, key.attempt, f"it cannot be taken up again: {problem.message}"))
             else:
-                self.deliver(StepEnded(key.step_id, key.attempt, error=problem, jitter=random.random()))
+                self.deliver(StepEnded(key.step_id, key.attempt, error=problem, log=NO_LOG, jitter=random.random()))
         else:
             self._begun.add(key)  # if it is over already, that is told like any other end
 

@@ -12,6 +12,7 @@ from gamenode_agent.engines.processes import as_attempt
 from gamenode_agent.journal import Attempt
 from gamenode_agent.runner.advance import Happened
 from gamenode_agent.runner.outputs import read_outputs
+from gamenode_agent.runner.starting import NO_LOG
 from gamenode_agent.supervisor.client import AttemptReport, Phase
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.events import StepEnded, StepLost
@@ -89,7 +90,8 @@ def settle(
             case recovery.Respawn():
                 if task.state is TaskState.CANCELLING and not task.steps[key.step_id].final:
                     error = Error(Code.CANCELLED, "not started: the task was cancelled")
-                    settled.happened.append(Happened(StepEnded(key.step_id, key.attempt, error=error), now))
+                    body = StepEnded(key.step_id, key.attempt, error=error, log=NO_LOG)
+                    settled.happened.append(Happened(body, now))
                 else:
                     settled.respawn.append(key)
             case recovery.Lost(reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 from collections.abc import Sequence
 
@@ -12,11 +13,15 @@ from gamenode_agent.journal import Attempt
 from gamenode_agent.runner.shell import Shell
 from gamenode_agent.supervisor.client import SpawnRequest
 from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.events import LogSummary
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.codec.plan import BundleFile
 
 logger = logging.getLogger(__name__)
+
+#: The log of an attempt that was never started: it is whole, and there is nothing in it.
+NO_LOG = LogSummary(0, 0, hashlib.sha256().hexdigest())
 
 
 def request_of(
