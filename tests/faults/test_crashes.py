@@ -31,12 +31,24 @@ steps:
 """
 
 
-async def _whole_log(gateway: Gateway, document: RunDocument) -> str:
+#: The same with a step that the agent carries out itself, after it or before it.
+_NOTE = """
+  - id: note
+    uses: file.write
+    with: {path: "${{ params.trace }}.note", content: "attempt of ${{ task.id }}"}
+"""
+MIXED = {
+    "process": COUNTING + "finally:" + _NOTE,
+    "inline": COUNTING.replace("steps:\n", f"steps:{_NOTE}"),
+}
+
+
+async def _whole_log(gateway: Gateway, document: RunDocument, step: str = "count") -> str:
     async for update in gateway.pipelines.watch_run(document.run.id):
         if update.ended:
             break
     document = await gateway.pipelines.get_run(document.run.id)
-    (status,) = document.logs
+    (status,) = (status for status in document.logs if status.ref.step_id == step)
     assert status.complete
     return (await gateway.state.read_log(status.ref, offset=0, limit=1 << 20)).data.decode()
 
@@ -129,16 +141,26 @@ FAILPOINTS = sorted(
 
 def test_there_are_failpoints() -> None:
     assert len(FAILPOINTS) >= 4
+    assert {name.partition(".")[0] for name in FAILPOINTS} > {"inline", "runner", "journal"}
 
 
-@pytest.mark.parametrize("name", FAILPOINTS)
-async def test_the_agent_dies_at_every_failpoint_and_the_effect_happens_once(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        *((name, "process") for name in FAILPOINTS),
+        # What both pass on their way: here the step that the agent carries out itself comes there first.
+        *((name, "inline") for name in FAILPOINTS if name.startswith(("runner.", "journal."))),
+    ],
+)
+async def test_the_agent_dies_at_every_failpoint_and_the_effect_happens_once(
+    tmp_path: Path, name: str, first: str
+) -> None:
     trace = tmp_path / "trace"
     async with running_cluster(tmp_path, agents=["eu-1"]) as cluster, cluster.gateway() as gateway:
         (agent,) = cluster.agents
         await agent.kill()
         await agent.start(env={"GAMENODE_FAILPOINTS": f"{name}=kill"}, wait=False)
-        document = await start_run(gateway, COUNTING, trace=str(trace), seconds="1")
+        document = await start_run(gateway, MIXED[first], trace=str(trace), seconds="1")
         assert agent.process is not None
         try:
             await asyncio.wait_for(agent.process.wait(), 8)
@@ -147,7 +169,11 @@ async def test_the_agent_dies_at_every_failpoint_and_the_effect_happens_once(tmp
         await agent.start()
         document = await settled(gateway, document.run.id)
         assert state_of(document) is RunState.FAILED, document
-        assert document.tasks[0].steps[0].exit_code == 5
+        note, count = sorted(document.tasks[0].steps, key=lambda step: step.id, reverse=True)
+        assert (note.attempt, note.outputs["path"]) == (1, f"{trace}.note")
+        assert Path(f"{trace}.note").read_text() == f"attempt of {document.tasks[0].id}"
+        assert (await _whole_log(gateway, document, "note")).splitlines()[-1] == f"{trace}.note: 23 bytes"
+        assert count.exit_code == 5
         assert len(effects.read(trace)) == 1
         assert effects.check_lines(await _whole_log(gateway, document), 10, what=name) == []
 
