@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from gamenode_agent.clock import BootClock
 from gamenode_agent.journal import Attempt
-from gamenode_agent.recovery import Adopt, Harvest, Lost, Respawn, judge
+from gamenode_agent.recovery import Adopt, Harvest, Lost, Respawn, Resume, judge
 from gamenode_agent.runner.advance import Happened, advance
 from gamenode_agent.runner.environment import render
 from gamenode_agent.runner.outputs import MAX_BYTES, parse_outputs, read_outputs
 from gamenode_agent.runner.workspace import Workspaces
-from gamenode_agent.steps import KINDS, StepContext, unknown_kinds
+from gamenode_agent.steps import StepContext, unknown_kinds
+from gamenode_agent.steps.run import spawn_request
 from gamenode_agent.steps.tools import Tools
 from gamenode_agent.supervisor.client import AttemptKey, AttemptReport, Phase
 from gamenode_agent.timers import Timers
@@ -161,7 +162,7 @@ def test_scripts_become_files(tmp_path: Path, shell: str, begins: tuple[str, ...
     step = StepPlan("a", script=Script(shell, "text"), workdir="sub")
     plan = Plan("p", 1, (step,))
     context = _context(plan, tmp_path)
-    request = KINDS["run"](context)
+    request = spawn_request(context)
     assert request.argv[: len(begins)] == begins
     assert Path(request.argv[-1]).read_text() == "text"
     assert request.cwd == str(tmp_path / "work" / "sub")
@@ -171,9 +172,9 @@ def test_scripts_become_files(tmp_path: Path, shell: str, begins: tuple[str, ...
 
 def test_a_script_that_is_being_read_is_never_written_again(tmp_path: Path) -> None:
     context = _context(Plan("p", 1, (StepPlan("a", script=Script("sh", "echo all of it\n")),)), tmp_path)
-    script = KINDS["run"](context).argv[-1]
+    script = spawn_request(context).argv[-1]
     with open(script) as shell_reads:
-        KINDS["run"](context)
+        spawn_request(context)
         assert shell_reads.read() == "echo all of it\n", "an empty script succeeds, and its step never ran"
 
 
@@ -189,9 +190,9 @@ def test_an_argv_is_rendered_and_an_unknown_shell_named(tmp_path: Path) -> None:
         directory=str(tmp_path),
         tools=TOOLS,
     )
-    assert KINDS["run"](context).argv == ("echo", "eu-1")
+    assert spawn_request(context).argv == ("echo", "eu-1")
     with pytest.raises(GameNodeError, match="fish"):
-        KINDS["run"](replace(context, step=replace(step, script=Script("fish", "true"))))
+        spawn_request(replace(context, step=replace(step, script=Script("fish", "true"))))
     error = unknown_kinds(Plan("p", 1, (StepPlan("x", "container.fly"),)))
     assert error is not None
     assert "container.fly" in error.message
@@ -290,3 +291,21 @@ def report(phase: Phase, *, may: bool = True) -> AttemptReport:
 )
 def test_the_table_of_what_may_have_run(found: AttemptReport, same_boot: bool, kind: type) -> None:
     assert isinstance(judge(found, same_boot=same_boot), kind)
+
+
+@pytest.mark.parametrize(
+    ("found", "same_boot", "kind"),
+    [
+        (report(Phase.RUNNING), True, Adopt),
+        (report(Phase.ENDED), False, Harvest),
+        (report(Phase.INTERRUPTED), True, Resume),
+        (report(Phase.INTERRUPTED), False, Resume),
+        (replace(report(Phase.UNKNOWN), lost="nobody knows"), True, Lost),
+        (replace(report(Phase.UNKNOWN), lost="nobody knows"), False, Lost),
+        (replace(report(Phase.UNKNOWN), may_have_started=False), True, Respawn),
+        (replace(report(Phase.UNKNOWN), may_have_started=False), False, Resume),
+    ],
+)
+def test_the_table_of_what_the_agent_itself_may_have_done(found: AttemptReport, same_boot: bool, kind: type) -> None:
+    """Its kind finds out how far it got; only what never began is begun from new."""
+    assert isinstance(judge(found, same_boot=same_boot, inline=True), kind)
