@@ -158,7 +158,8 @@ class _Linter:
         self._workdir(node)
         self._script(node, here)
         for setting, type in single_values(node):
-            self._template(setting, self._known, here)
+            if "${{" in setting.text:
+                self._template(setting, self._known, here)
             if type is DURATION:
                 self._bare(setting)
         self._retry(node)

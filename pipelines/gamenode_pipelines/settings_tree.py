@@ -20,12 +20,17 @@ def single_values(step: tree.Mapping) -> Iterator[tuple[tree.Scalar, FieldType |
 
 
 def _values(node: tree.Node, type: FieldType | None) -> Iterator[tuple[tree.Scalar, FieldType | None]]:
-    match node:
-        case tree.Scalar():
-            yield node, type
-        case tree.Sequence():
-            for item in node.items:
-                yield from _values(item, below(type, ""))
-        case tree.Mapping():
-            for name, (_, value) in node.entries.items():
-                yield from _values(value, below(type, name))
+    if isinstance(node, tree.Scalar):
+        yield node, type
+        return
+    parts = (
+        [("", item) for item in node.items]
+        if isinstance(node, tree.Sequence)
+        else [(name, value) for name, (_, value) in node.entries.items()]
+    )
+    for name, value in parts:
+        inner = below(type, name)
+        if isinstance(value, tree.Scalar):
+            yield value, inner
+        else:
+            yield from _values(value, inner)

@@ -29,9 +29,13 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
 
 
 class UnknownWord(ValueError):
-    """A word that is none of those allowed; `suggestion` is the one that was probably meant, or empty."""
+    """A word that is none of those allowed."""
 
     def __init__(self, word: str, known: Iterable[str]) -> None:
-        words = list(known)
-        super().__init__(f"{shown(word)} is none of {listed(words)}")
-        self.suggestion = nearest(word, words)
+        self._word, self._known = word, tuple(known)
+        super().__init__(f"{shown(word)} is none of {listed(self._known)}")
+
+    @property
+    def suggestion(self) -> str:
+        """The word that was probably meant, or nothing. Looked for only when it is asked for: that takes its time."""
+        return nearest(self._word, self._known)

@@ -35,8 +35,7 @@ def check(kind: str, values: Mapping[str, Setting]) -> dict[str, Any]:
     try:
         checked: dict[str, Any] = _kind(kind).record.check(values)
     except Wrong as wrong:
-        message = "; ".join(f"{spelled(item.path, 'with')}: {item}" for item in wrong.items)
-        raise GameNodeError(Code.INVALID_ARGUMENT, message) from wrong
+        raise GameNodeError(Code.INVALID_ARGUMENT, wrong.said("with")) from wrong
     return checked
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gamenode_pipelines.kinds.fields import FieldType, Leaf, Schema, is_template
 from gamenode_pipelines.kinds.wrong import Findings, Item
 from gamenode_pipelines.plan import Setting
-from gamenode_pipelines.wording import listed, nearest, shown
+from gamenode_pipelines.wording import shown
 from gamenode_pipelines.written import kind_of
 
 
@@ -110,12 +110,15 @@ class MappingOf:
         findings = Findings()
         items: dict[str, Any] = {}
         for name, item in value.items():
-            with findings.at(name, on_key=True):
-                if is_template(name):
+            try:
+                on_key = True
+                if "${{" in name:
                     raise ValueError(f"expressions are not allowed in a key, as in {shown(name)}")
                 self.key(name)
-            with findings.at(name):
+                on_key = False
                 items[name] = read(item)
+            except ValueError as error:
+                findings.take(name, error, on_key=on_key)
         findings.end()
         return items
 
@@ -196,9 +199,8 @@ class Record:
         of = f" of {self.name}" if self.name else ""
         for name, item in value.items():
             if name not in self.fields:
-                meant = self.meant.get(name, "") or nearest(name, self.fields)
-                known = "" if meant else f"; there are {listed(self.fields, 40)}"
-                findings.add(Item((name,), f"unknown field {shown(name)}{of}{known}", meant, on_key=True))
+                text, meant = f"unknown field {shown(name)}{of}", self.meant.get(name, "")
+                findings.add(Item((name,), text, on_key=True, known=self.fields.keys(), meant=meant))
             elif later := self.fields[name].later:
                 findings.add(Item((name,), f"not yet: {later}", on_key=True))
             else:

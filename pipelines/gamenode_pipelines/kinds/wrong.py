@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
+from gamenode_pipelines.wording import listed, nearest
+
+#: Problems that are taken down of one value: more tell nobody anything.
+MAX_ITEMS: Final = 30
+#: Problems that are told in one sentence.
+_SAID: Final = 10
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is wrong. `on_key`: it is the key at the path that is wrong; `missing`: it is not there."""
+    """One thing that is wrong. `on_key`: it is the key at the path that is wrong; `missing`: it is not there.
+
+    `known` are the names that the last of the path could have been, where it is none; `meant` is the one that others
+    call so.
+    """
 
     path: Path
-    message: str
-    suggestion: str = ""
+    text: str
     on_key: bool = False
     missing: bool = False
+    cause: ValueError | None = None
+    known: Collection[str] = ()
+    meant: str = ""
 
     @property
-    def whole(self) -> bool:
-        """Whether the message is a sentence of its own, not one about the value at the path."""
-        return self.on_key or self.missing
+    def suggestion(self) -> str:
+        """What was probably meant, or nothing."""
+        if self.known:
+            return self.meant or nearest(str(self.path[-1]), self.known)
+        return str(getattr(self.cause, "suggestion", ""))
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in words."""
+        return f"{self.text}; there are {listed(self.known, 40)}" if self.known and not self.suggestion else self.text
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
@@ -33,8 +53,18 @@ class Wrong(ValueError):
     """Values that cannot be used, and everything that is wrong with them."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        super().__init__("; ".join(f"{spelled(item.path)}: {item}" for item in items))
+        super().__init__("values are wrong")
         self.items = tuple(items)
+
+    def __str__(self) -> str:
+        """Told often and to nobody: without the names that may have been meant, which take their time."""
+        return "; ".join(f"{spelled(item.path)}: {item.text}" for item in self.items[:_SAID])
+
+    def said(self, root: str) -> str:
+        """The first of them in one sentence, each with its path, which begins with `root`."""
+        parts = [f"{spelled(item.path, root)}: {item}" for item in self.items[:_SAID]]
+        more = len(self.items) - _SAID
+        return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
 
 
 class Findings:
@@ -45,17 +75,25 @@ class Findings:
 
     def add(self, *items: Item) -> None:
         """Takes down problems whose paths begin here."""
-        self._items += items
+        if len(self._items) < MAX_ITEMS:
+            self._items += items
 
     @contextmanager
-    def at(self, step: str | int, *, on_key: bool = False) -> Iterator[None]:
+    def at(self, step: str | int) -> Iterator[None]:
         """Takes down what is wrong with one part, and goes on with the next."""
         try:
             yield
-        except Wrong as wrong:
-            self._items += [replace(item, path=(step, *item.path)) for item in wrong.items]
         except ValueError as error:
-            self._items.append(Item((step,), str(error), getattr(error, "suggestion", ""), on_key=on_key))
+            self.take(step, error)
+
+    def take(self, step: str | int, error: ValueError, *, on_key: bool = False) -> None:
+        """Takes down what is wrong with one part, or with its key."""
+        if len(self._items) >= MAX_ITEMS:
+            return
+        if isinstance(error, Wrong):
+            self._items += [replace(item, path=(step, *item.path)) for item in error.items]
+        else:
+            self._items.append(Item((step,), str(error), on_key=on_key, cause=error))
 
     def end(self) -> None:
         """Raises Wrong where anything was taken down."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gamenode_pipelines.compile import compile_plan, placement_request
+from gamenode_pipelines.compile import capabilities, compile_plan, placement_request
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.plan import (
@@ -207,3 +207,60 @@ def test_targets_are_narrowed_by_the_command_line() -> None:
     assert placement_request(TYPED).all is False
     assert placement_request(TYPED, all=True).all is True
     assert placement_request(spec("pipeline: p\ntargets: {count: all}\nsteps: [{id: x, run: y}]\n")).all is True
+
+
+KINDS = """\
+pipeline: p
+params: {image: {default: oa}}
+steps:
+  - id: pull
+    uses: container.pull
+    with: {image: "${{ params.image }}"}
+    env: {A: b}
+    timeout: 1m
+  - id: start
+    uses: container.run
+    with:
+      labels: {b: 1, a: 2}
+      image: oa
+      name: oa
+      resources: {pids: 5, memory: 1024m}
+      network: host
+      command: serve --port ${{ params.port }}
+    stop: {signal: INT}
+  - id: gpus
+    if: ${{ node.labels.gpu }}
+    uses: container.job
+    with: {image: oa, gpus: all}
+  - id: show
+    run: docker ps
+"""
+
+
+def test_a_step_of_a_kind_has_its_values_in_one_order_and_no_script() -> None:
+    text = KINDS.replace("${{ params.port }}", "${{ node.name }}")
+    plan = compile_plan(spec(text), {}, version=1)
+    pull, start, gpus, show = plan.steps
+    assert (pull.kind, pull.script, pull.env, pull.timeout) == ("container.pull", None, {"A": "b"}, 60.0)
+    assert pull.with_ == {"image": "${{ params.image }}"}
+    assert list(start.with_) == ["name", "image", "command", "network", "labels", "resources"]
+    assert start.with_["command"] == ("serve", "--port", "${{ node.name }}")
+    assert list(start.with_["labels"].items()) == [("a", "2"), ("b", "1")]  # type: ignore[union-attr]
+    assert start.with_["resources"] == {"memory": "1g", "pids": 5}
+    assert start.stop.signal == "INT"
+    assert (gpus.kind, gpus.condition, show.kind, show.with_) == ("container.job", "node.labels.gpu", "run", {})
+    assert [step.idempotent for step in plan.steps] == [True, True, False, False]
+
+
+def test_what_a_plan_needs_is_what_its_unconditional_steps_need() -> None:
+    text = KINDS.replace("${{ params.port }}", "${{ node.name }}")
+    plan = compile_plan(spec(text), {}, version=1)
+    needs = frozenset({"docker", "docker.network.host", "docker.limits.memory", "docker.limits.pids"})
+    assert capabilities(plan) == needs
+    assert placement_request(spec(text), capabilities=capabilities(plan)).capabilities == needs
+    assert capabilities(compile_plan(TYPED, {}, version=1)) == frozenset()
+
+
+def test_what_finally_needs_counts_too() -> None:
+    text = "pipeline: p\nsteps: [{id: a, run: x}]\nfinally: [{id: b, uses: container.remove, with: {name: oa}}]\n"
+    assert capabilities(compile_plan(spec(text), {}, version=1)) == {"docker"}

@@ -17,6 +17,7 @@ from gamenode_pipelines.errors import InvalidPipeline
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.plan import RetryOn
 from gamenode_pipelines.quantities import format_duration
+from support.kind_values import uses
 
 
 def test_a_pipeline_is_written_in_python() -> None:
@@ -160,13 +161,15 @@ BODIES = st.one_of(
     st.fixed_dictionaries({"run": SCRIPTS}, optional={"shell": st.sampled_from(["sh", "bash", "python"])}),
     st.fixed_dictionaries({"run": st.lists(STRINGS, min_size=1, max_size=3)}, optional={"shell": st.just("none")}),
 )
-COMMON = some(
+SCRIPT_ONLY = some(
     workdir=WORDS,
     user=WORDS,
-    env=ENVS,
     limits=some(
         cpus=st.floats(0.01, 64), memory=SIZES, pids=st.integers(1, 100), open_files=st.integers(1, 99), output=SIZES
     ),
+)
+COMMON = some(
+    env=ENVS,
     timeout=DURATIONS,
     retry=some(
         attempts=st.integers(1, 9),
@@ -185,7 +188,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     ids = draw(st.lists(WORDS, min_size=1, max_size=5, unique=True))
     steps = []
     for number, id in enumerate(ids):
-        step = {"id": id, **draw(BODIES), **draw(COMMON)}
+        body = {**draw(BODIES), **draw(SCRIPT_ONLY)} if draw(st.booleans()) else draw(uses())
+        step = {"id": id, **body, **draw(COMMON)}
         if draw(st.booleans()):
             step["needs"] = draw(st.lists(st.sampled_from(ids[:number]), unique=True)) if number else []
         steps.append(step)

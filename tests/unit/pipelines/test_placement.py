@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -162,3 +163,53 @@ def test_every_node_is_accounted_for_whatever_their_order(
         assert "a" in candidate.labels
         assert candidate.admin_state is AdminState.ACTIVE
         assert memory is None or candidate.memory_available is None or candidate.memory_available >= memory
+
+
+DOCKER = frozenset({"docker", "docker.limits.memory", "docker.network.host"})
+ABLE = replace(A, capabilities=DOCKER)
+UNABLE = replace(B, capabilities=frozenset(), engine_problem="cannot connect to /var/run/docker.sock")
+LIMITED = replace(C, capabilities=frozenset({"docker", "docker.network.host"}))
+UNKNOWN = Candidate("id-d", "d")
+
+
+def needing(*words: str, **more: Any) -> Request:
+    return Request(**{"all": True, "capabilities": frozenset(words), **more})
+
+
+def test_a_node_must_be_able_to_do_what_is_needed() -> None:
+    fleet = (ABLE, UNABLE, LIMITED, UNKNOWN)
+    assert names(choose(fleet, needing())) == ["a", "b", "c", "d"]
+    assert names(choose(fleet, needing("docker"))) == ["a", "c", "d"]
+    placed = choose(fleet, needing("docker", "docker.limits.memory"))
+    assert names(placed) == ["a", "d"]
+    assert {choice.name: choice.reason for choice in placed.considered if not choice.chosen} == {
+        "b": "has no container engine that answers: cannot connect to /var/run/docker.sock",
+        "c": "cannot do docker.limits.memory",
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "words"),
+    [
+        (
+            needing("docker", "docker.gpus", nodes=["b"]),
+            Code.ENGINE_UNAVAILABLE,
+            "no container engine: b has no container engine that answers: cannot connect to /var/run/docker.sock",
+        ),
+        (needing("docker", nodes=["a", "b"]), Code.ENGINE_UNAVAILABLE, "no container engine: b has"),
+        (needing("docker", "docker.gpus", nodes=["c"]), Code.INSUFFICIENT_RESOURCES, "c cannot do docker.gpus"),
+        (needing("docker", "docker.gpus"), Code.INSUFFICIENT_RESOURCES, "a cannot do docker.gpus, b has no container"),
+        (needing("docker", selectors=["region=us"]), Code.ENGINE_UNAVAILABLE, "no node has a container engine"),
+        (needing("docker", selectors=["region=us"], requires=Requires(cpus=99)), Code.INSUFFICIENT_RESOURCES, "cpus"),
+        (needing("docker", count=3), Code.ENGINE_UNAVAILABLE, "3 nodes are wanted and 2 can take the run: b has no"),
+    ],
+)
+def test_what_is_lacking_is_said(request_: Request, code: Code, words: str) -> None:
+    error = refused(ABLE, UNABLE, LIMITED, request=request_)
+    assert error.code is code
+    assert words in error.message
+
+
+def test_what_a_node_could_do_before_it_went_is_not_held_against_it() -> None:
+    away = replace(UNABLE, state=NodeState.OFFLINE)
+    assert names(choose([away], needing("docker", nodes=["b"]))) == ["b"]
