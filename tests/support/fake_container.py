@@ -62,6 +62,7 @@ class FakeContainer:
             oom_killed=False,
             started_at=time.time(),
             finished_at=0.0,
+            last_end=self.shown.finished_at,
             ports=self.ports,
             health="starting" if self.spec.healthcheck else "",
             address="" if self.spec.network in ("host", "none") else "172.17.0.2",
@@ -81,7 +82,14 @@ class FakeContainer:
         self._play = None
         self.ends += 1
         self.shown = self.last_end = dataclasses.replace(
-            self.shown, state="exited", pid=0, exit_code=exit_code, oom_killed=oom, finished_at=time.time(), ports=()
+            self.shown,
+            state="exited",
+            pid=0,
+            exit_code=exit_code,
+            oom_killed=oom,
+            finished_at=time.time(),
+            last_end=0.0,
+            ports=(),
         )
         self.changed()
         if not quiet:

@@ -151,6 +151,8 @@ class Container:
     created_at: float = 0.0
     started_at: float = 0.0
     finished_at: float = 0.0
+    #: Of one that runs: when it had ended before it was started again.
+    last_end: float = 0.0
     ports: tuple[PortMapping, ...] = ()
     tty: bool = False
     memory_limit: int = 0

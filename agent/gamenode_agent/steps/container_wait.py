@@ -21,6 +21,9 @@ from gamenode_pipelines.errors import Code, GameNodeError
 
 #: A container that the agent starts again may end so often while it is waited for.
 MOST_ENDS = 3
+#: An engine notes a start only when it has heard of it, and by then the container may have printed. Where nothing else
+#: parts it from an earlier start, what was printed so many seconds before belongs to it.
+EARLY = 1.0
 #: Bytes of a line that a pattern is tried on.
 _LINE = 16 << 10
 
@@ -95,17 +98,18 @@ class ContainerWait:
     async def _printed(self, engine: ContainerEngine, container: Container) -> str:
         """The first line of this start of the container that the pattern is in."""
         wanted = re.compile(self.pattern)
-        ends = 0
+        ends, last_end = 0, 0.0
         while True:
             began, identity = container.started_at, container.id
             if container.state != "created":
-                async for line in engine.logs(identity, since=began, follow=True):
+                since = container.last_end if container.running else began - EARLY
+                async for line in engine.logs(identity, since=max(last_end, since), follow=True):
                     text = line.data[:_LINE].decode(errors="replace").rstrip("\r\n")
                     if wanted.search(text):
                         return text
                 container = await self._look(engine)
                 if container.ended:
-                    ends += 1
+                    ends, last_end = ends + 1, container.finished_at
                     await self._ended(engine, container, ends)
             while container.id == identity and container.started_at == began:
                 await self._changed.wait()

@@ -47,6 +47,7 @@ def inspected(said: Mapping[str, Any]) -> Container:
     networks = (said.get("NetworkSettings") or {}).get("Networks") or {}
     status = str(state["Status"])
     running = status in ("running", "paused", "restarting")
+    finished_at = seconds(state.get("FinishedAt", ""))
     return Container(
         id=said["Id"],
         name=said["Name"].removeprefix("/"),
@@ -61,7 +62,8 @@ def inspected(said: Mapping[str, Any]) -> Container:
         health=(state.get("Health") or {}).get("Status", ""),
         created_at=seconds(said["Created"]),
         started_at=seconds(state.get("StartedAt", "")),
-        finished_at=0.0 if running else seconds(state.get("FinishedAt", "")),
+        finished_at=0.0 if running else finished_at,
+        last_end=finished_at if running else 0.0,
         ports=_published((said.get("NetworkSettings") or {}).get("Ports") or {}),
         tty=bool(config.get("Tty")),
         memory_limit=int(said["HostConfig"].get("Memory") or 0),
