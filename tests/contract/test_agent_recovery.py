@@ -7,12 +7,13 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gamenode_pipelines.plan import Plan, RetryOn, RetryPolicy, StopPolicy
+from gamenode_pipelines.plan import Plan, RetryOn, RetryPolicy, StepPlan, StopPolicy
 from gamenode_pipelines.states import StepState, TaskState
 from support.agent_process import running_agent
 from support.fake_server import FakeServer, fake_server, plan_of, script
@@ -82,7 +83,8 @@ async def test_killed_at_a_failpoint_the_effect_happens_once(tmp_path: Path, fak
     async with running_agent(tmp_path, fake) as agent:
         await agent.kill()
         await agent.start(env={"GAMENODE_FAILPOINTS": f"{name}=kill"}, wait=False)
-        task = fake.new_task(counting(trace))
+        note = StepPlan("note", "file.write", with_={"path": f"{trace}.note", "content": "written"})
+        task = fake.new_task(replace(counting(trace), finally_=(note,)))
         assert agent.process is not None
         deadline = asyncio.get_running_loop().time() + 8
         while agent.process.returncode is None:
@@ -98,6 +100,8 @@ async def test_killed_at_a_failpoint_the_effect_happens_once(tmp_path: Path, fak
         assert ended.steps["a"].exit_code == 5
         assert trace.read_text() == "1\n"
         assert await fake.whole_log(task.id, "a") == EXPECTED
+        assert ended.steps["note"].attempt == 1
+        assert Path(f"{trace}.note").read_text() == "written"
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
