@@ -1,7 +1,8 @@
 """A Docker engine for the tests: one of their own where they may, with everything it needs in a folder of its own.
 
-It has no bridge and touches no firewall, so its containers have the networks `host` and `none`. It is stopped by its
-pid, with its containers, when the tests end; what an earlier run was too dead to clean up is cleaned up before.
+It touches no firewall. Where it may make a bridge of its own, ports are published through the engine's proxy; elsewhere
+its containers have the networks `host` and `none`. It is stopped by its pid, with its containers, when the tests end;
+what an earlier run was too dead to clean up is cleaned up before.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class DockerEngineProcess:
         self.socket = folder / "docker.sock"
         self.address = f"unix://{self.socket}"
         self.options = options
+        #: Its network interface; empty where it could not have one.
+        self.bridge = ""
         #: Whether it is ours to stop.
         self.private = True
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,7 +61,8 @@ class DockerEngineProcess:
         (self.folder / "pid").unlink(missing_ok=True)
         argv = [
             "dockerd",
-            *("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
+            f"--bridge={self.bridge or 'none'}",
+            *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "-H", self.address),
             # Should it find a containerd of the machine, its containers must not meet those of other engines.
@@ -193,6 +197,26 @@ def load(address: str, archive: Path) -> None:
     with_client(address, use)
 
 
+def make_bridge(folder: Path) -> str:
+    """A network interface for an engine, with a subnet nobody has; empty where that is not allowed."""
+    name = f"gn{secrets.token_hex(4)}"
+    taken = {address.address.rpartition(".")[0] for each in psutil.net_if_addrs().values() for address in each}
+    subnet = next(s for s in (f"10.213.{secrets.randbelow(256)}" for _ in range(1000)) if s not in taken)
+    (folder / "bridge").write_text(name)
+    for words in (f"link add {name} type bridge", f"addr add {subnet}.1/24 dev {name}", f"link set {name} up"):
+        if shutil.which("ip") is None or subprocess.run(["ip", *words.split()], capture_output=True).returncode:
+            _remove_bridge(folder)
+            return ""
+    return name
+
+
+def _remove_bridge(folder: Path) -> None:
+    file = folder / "bridge"
+    if file.exists() and shutil.which("ip"):
+        subprocess.run(["ip", "link", "delete", file.read_text()], capture_output=True, check=False)
+        file.unlink()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Ends what belongs to a folder, unmounts what is in it, removes it."""
     here = f"{folder}/"
@@ -203,6 +227,7 @@ def remove_leftovers(folder: Path) -> None:
             for child in (*process.children(recursive=True), process):
                 if child.pid != os.getpid():
                     child.kill()
+    _remove_bridge(folder)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(here)), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
@@ -228,6 +253,7 @@ def open_engine() -> DockerEngineProcess:
     if os.getuid() == 0 and shutil.which("dockerd"):
         remove_those_of_the_dead()
         engine = DockerEngineProcess(folder)
+        engine.bridge = make_bridge(folder)
         engine.start()
     else:
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"

@@ -8,7 +8,7 @@
     eat=64m          takes memory and keeps it                    fork=N          starts N processes that sleep
     ignore-term      SIGTERM does nothing; else it ends with 143  env=NAME        prints NAME=value
     touch=PATH       makes a file                                 need=PATH       ends with 1 where none is
-    read             prints `read: ` and a line of stdin
+    read             prints `read: ` and a line of stdin          serve=PORT      sends back what comes on a TCP port
 """
 
 from __future__ import annotations
@@ -34,7 +34,20 @@ def acts(words: Sequence[str]) -> list[Act]:
     found = []
     for word in words:
         verb, _, text = word.partition("=")
-        if verb not in ("print", "err", "tick", "long", "sleep", "exit", "eat", "fork", "env", "touch", "need"):
+        if verb not in (
+            "print",
+            "err",
+            "tick",
+            "long",
+            "sleep",
+            "exit",
+            "eat",
+            "fork",
+            "env",
+            "touch",
+            "need",
+            "serve",
+        ):
             if word not in ("ignore-term", "read"):
                 raise ValueError(f"play: what is {word!r}?")
             found.append(Act(word))
@@ -88,6 +101,7 @@ for word in "$@"; do
                 sleep 600 &
             done
             echo "forked $i" ;;
+        serve=*) nc -ll -p "$value" -e cat & ;;
         ignore-term) trap '' TERM ;;
         env=*) eval "printf '%s=%s\n' \"\$value\" \"\${$value}\"" ;;
         touch=*) : > "$value" ;;
