@@ -124,7 +124,7 @@ async def test_docker_that_dies_without_a_word(docker_engine: DockerEngineProces
             await asyncio.to_thread(docker_engine.restart)
 
 
-async def test_docker_that_is_frozen_counts_as_away_and_closing_does_not_wait_for_it(
+async def test_docker_that_is_frozen_counts_as_away_and_nobody_waits_for_it(
     docker_engine: DockerEngineProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not docker_engine.private:
@@ -135,10 +135,13 @@ async def test_docker_that_is_frozen_counts_as_away_and_closing_does_not_wait_fo
         docker_engine.freeze()
         try:
             asking = asyncio.get_running_loop().create_task(bench.engine.containers())
+            making = asyncio.get_running_loop().create_task(bench.engine.create(bench.spec("exit=0")))
             await until(lambda: not bench.engine.available, what="away")
-            asking.cancel()
-            await asyncio.wait([asking], timeout=2)
-            assert asking.done()
+            await asyncio.wait([asking, making], timeout=5)
+            for each in (asking, making):
+                error = each.exception()
+                assert isinstance(error, GameNodeError)
+                assert error.code is Code.ENGINE_UNAVAILABLE
         finally:
             docker_engine.thaw()
         await bench.engine.ready(20)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from gamenode_agent.engines.docker.errors import translated
-from gamenode_agent.engines.docker.threads import Workers, carried_through
+from gamenode_agent.engines.docker.errors import translated, unavailable
+from gamenode_agent.engines.docker.threads import Workers, carried_through, given_up
 from gamenode_agent.engines.docker.watch import Watch
-from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.errors import Code
 
 T = TypeVar("T")
+
+_Patience = Callable[["asyncio.Future[Any]", "asyncio.Future[None]"], Awaitable[bool]]
 
 
 class Calls:
@@ -22,36 +25,25 @@ class Calls:
 
     async def ask(self, call: Callable[[Any], T], *, doing: str, subject: str = "") -> T:
         """The answer of `call(api)`. Cancelled, it is left to itself."""
-        api = self._watch.api()
-        try:
-            return await self._workers.submit(lambda: call(api))
-        except Exception as error:
-            raise self._known(error, api, doing, subject) from error
+        return await self._answer(given_up, call, doing, subject)
 
     async def change(self, call: Callable[[Any], T], *, doing: str, subject: str = "") -> T:
         """The same for what changes something: cancelled, it is carried through."""
-        api = self._watch.api()
-        try:
-            return await carried_through(self._workers.submit(lambda: call(api)))
-        except Exception as error:
-            raise self._known(error, api, doing, subject) from error
+        return await self._answer(carried_through, call, doing, subject)
 
-    async def whenever(self, call: Callable[[Any], T], *, doing: str, subject: str = "") -> T:
-        """The answer, over outages of the engine."""
-        while True:
-            await self._watch.back()
-            try:
-                return await self.ask(call, doing=doing, subject=subject)
-            except GameNodeError as error:
-                if error.code is not Code.ENGINE_UNAVAILABLE:
-                    raise
-                await self._watch.settled()
+    async def _answer(self, patience: _Patience, call: Callable[[Any], T], doing: str, subject: str) -> T:
+        api, lost = self._watch.line()
+        future = self._workers.submit(lambda: call(api))
+        # An engine that is frozen never answers; when the watch has lost sight of it, nobody waits any more.
+        if await patience(future, lost):
+            raise unavailable(f"lost the engine while it was asked to {doing} {subject}")
+        try:
+            return future.result()
+        except Exception as error:
+            raise self.known(error, api, doing=doing, subject=subject) from error
 
     def known(self, error: Exception, api: Any, *, doing: str, subject: str = "") -> Exception:
         """An error in our words, for those who read streams themselves; a bug as it is."""
-        return self._known(error, api, doing, subject)
-
-    def _known(self, error: Exception, api: Any, doing: str, subject: str) -> Exception:
         known = translated(error, doing=doing, subject=subject)
         if known is None:
             return error

@@ -220,9 +220,14 @@ class DockerEngine:
 
     async def _gone(self, container: str) -> None:
         """Somebody else removes it: waits until it has been."""
-        async with asyncio.timeout(DEATH):
-            while (shown := await self.inspect(container)) is not None:
-                await self._watch.stirred(shown.id, within=0.2)
+        try:
+            async with asyncio.timeout(DEATH):
+                while (shown := await self.inspect(container)) is not None:
+                    await self._watch.stirred(shown.id, within=0.2)
+        except TimeoutError:
+            raise GameNodeError(
+                Code.TIMEOUT, f"container {container} is being removed and was still there after {DEATH:.0f} s"
+            ) from None
 
     def logs(
         self, container: str, *, after: str = "", since: float = 0.0, tail: int = -1, follow: bool = False

@@ -61,6 +61,7 @@ class Feed(Generic[T]):
 
     async def get(self) -> list[T]:
         """What has come since the last time, at least one item; nothing at the end."""
+        await asyncio.sleep(0)  # a source that always has more must not keep the loop for itself
         while True:
             with self._room:
                 items, self._items, self._held = self._items, [], 0

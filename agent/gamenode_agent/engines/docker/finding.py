@@ -25,13 +25,13 @@ SYSTEM_SOCKET = "/var/run/docker.sock"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An engine that answered. `asked_at` in Unix seconds of its own clock; `changed`: its facts may be others now."""
+    """An engine that answered. `asked_at` in Unix seconds of its own clock; `doubted`: it is to be asked again now."""
 
     address: str
     api: Any
     info: EngineInfo
     asked_at: float
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    doubted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def candidates(address: str, environ: Mapping[str, str]) -> list[str]:

@@ -74,15 +74,29 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_result(result)
 
 
-async def carried_through(future: asyncio.Future[T]) -> T:
-    """Its result. Cancelled, it first lets the future end, and then raises CancelledError, whatever came of it."""
+async def given_up(future: asyncio.Future[Any], lost: asyncio.Future[None]) -> bool:
+    """Waits for either; whether only `lost` came. Then, and when cancelled, nobody waits for `future` any more."""
+    try:
+        await asyncio.wait([future, lost], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not future.done():
+            future.cancel()
+    return future.cancelled()
+
+
+async def carried_through(future: asyncio.Future[Any], lost: asyncio.Future[None]) -> bool:
+    """The same, but cancelled it first lets one of them come, and then raises CancelledError, whatever it was."""
     cancelled: asyncio.CancelledError | None = None
-    while not future.done():
+    while not future.done() and not lost.done():
         try:
-            await asyncio.wait([future])
+            await asyncio.wait([future, lost], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError as error:
             cancelled = error
+    alone = not future.done()
+    if alone:
+        future.cancel()
     if cancelled is not None:
-        future.exception()  # seen: the cancel matters more
+        if not alone:
+            future.exception()  # seen: the cancel matters more
         raise cancelled
-    return future.result()
+    return alone

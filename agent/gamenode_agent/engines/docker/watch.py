@@ -60,6 +60,7 @@ class Watch:
         self._found: Found | None = None
         self._events: Feed[Any] | None = None
         self._up = asyncio.Event()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener] = []
 
     @property
@@ -76,9 +77,13 @@ class Watch:
 
     def api(self) -> Any:
         """The client; raises ENGINE_UNAVAILABLE while it is away."""
+        return self.line()[0]
+
+    def line(self) -> tuple[Any, asyncio.Future[None]]:
+        """The client, and what comes when it is lost."""
         if not self._up.is_set() or self._found is None:
             raise unavailable(self.problem)
-        return self._found.api
+        return self._found.api, self._lost
 
     async def back(self) -> None:
         """Waits until it is available, however long."""
@@ -119,9 +124,9 @@ class Watch:
             raise unavailable(self.problem) from None
 
     def doubt(self, api: Any) -> None:
-        """A call to `api` found the line broken: look again now. Any thread's word, on the loop."""
-        if self._found is not None and self._found.api is api and self._events is not None:
-            self._events.close()
+        """A call to `api` had no answer: asks now whether it is there."""
+        if self._found is not None and self._found.api is api:
+            self._found.doubted.set()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """See the seam."""
@@ -180,6 +185,8 @@ class Watch:
         finally:
             self._events = None
             self._up.clear()
+            if not self._lost.done():
+                self._lost.set_result(None)
         found.api.close()
         if seen:
             self.outages += 1
@@ -189,6 +196,7 @@ class Watch:
 
     def _arrived(self, found: Found) -> None:
         self._found, self.info, self.problem = found, found.info, ""
+        self._lost = asyncio.get_running_loop().create_future()
         self._up.set()
         logger.info("found the container engine", extra={"address": found.address, "version": found.info.version})
         self._tell(None)
@@ -197,23 +205,23 @@ class Watch:
         if event.get("Type") == "container":
             self._tell(happened(event))
         elif event.get("Type") == "network":
-            found.changed.set()
+            found.doubted.set()
 
     def _tell(self, event: ContainerEvent | None) -> None:
         for listener in tuple(self._listeners):
             listener(event)
 
     async def _ping(self, found: Found, feed: Feed[Any]) -> None:
-        """Closes the feed when the engine no longer answers; asks for its facts anew when its networks changed."""
+        """Closes the feed when the engine no longer answers; asks for its facts anew when they may be others."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PING_EVERY):
-                    await found.changed.wait()
-            changed = found.changed.is_set()
-            found.changed.clear()
+                    await found.doubted.wait()
+            doubted = found.doubted.is_set()
+            found.doubted.clear()
             try:
                 async with asyncio.timeout(2 * LOOK_TIMEOUT):
-                    info = await self._workers.submit(partial(_sign_of_life, found.api, changed))
+                    info = await self._workers.submit(partial(_sign_of_life, found.api, doubted))
             except Exception as error:  # whatever it is, it is no answer
                 logger.warning("the container engine does not answer", extra={"error": str(error)})
                 feed.close()

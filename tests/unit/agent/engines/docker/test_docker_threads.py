@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from gamenode_agent.engines.docker import feeds
 from gamenode_agent.engines.docker.feeds import Feed
-from gamenode_agent.engines.docker.threads import Workers, carried_through
+from gamenode_agent.engines.docker.threads import Workers, carried_through, given_up
 from support.waiting import until
 
 
@@ -57,7 +58,7 @@ async def test_what_is_carried_through_ends_before_its_cancel_is_told(workers: W
         done.set()
 
     async def ask() -> None:
-        await carried_through(workers.submit(call))
+        await carried_through(workers.submit(call), asyncio.get_running_loop().create_future())
 
     asking = asyncio.get_running_loop().create_task(ask())
     await until(began.is_set)
@@ -69,6 +70,18 @@ async def test_what_is_carried_through_ends_before_its_cancel_is_told(workers: W
     await asyncio.wait([asking])
     assert asking.cancelled()
     assert done.is_set()
+
+
+@pytest.mark.parametrize("patience", [given_up, carried_through])
+async def test_who_is_told_that_the_engine_is_lost_waits_no_longer(workers: Workers, patience: Any) -> None:
+    gate = threading.Event()
+    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.05, lost.set_result, None)
+    assert await patience(workers.submit(lambda: gate.wait(10)), lost)
+    gate.set()
+    answered = workers.submit(lambda: 7)
+    await answered
+    assert not await patience(answered, lost)
 
 
 class Numbers:
