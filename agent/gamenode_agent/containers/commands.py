@@ -6,14 +6,13 @@ A command that comes again is answered from memory, so that a lost answer does n
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from gamenode_agent.containers.shown import is_own
-from gamenode_agent.engines.containers import STOP, Container, ContainerEngine
+from gamenode_agent.containers.naming import is_own
+from gamenode_agent.engines.containers import Container, ContainerEngine
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1.agent_link_pb2 import ContainerCommand
 
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 #: So many commands are remembered, and so many may be under way.
 REMEMBERED = 256
 AT_ONCE = 64
-#: Seconds between the stop signal and SIGKILL where nobody says otherwise.
-GRACE = 10.0
 
 
 class Endings(Protocol):
@@ -41,35 +38,6 @@ class Endings(Protocol):
     async def remove(self, container: Container, *, force: bool) -> None:
         """Removes it. STATE_CONFLICT where it runs and not `force`."""
         ...
-
-
-class PlainEndings:
-    """Ends containers by the engine alone, as their labels say."""
-
-    def __init__(self, engine: ContainerEngine) -> None:
-        self._engine = engine
-
-    async def stop(self, container: Container, *, grace: float | None) -> None:
-        """By its signal, with its time."""
-        signal, seconds = _stop_policy(container)
-        await self._engine.stop(container.id, signal=signal, grace=seconds if grace is None else grace)
-
-    async def restart(self, container: Container, *, grace: float | None) -> None:
-        """By its signal, with its time."""
-        signal, seconds = _stop_policy(container)
-        await self._engine.restart(container.id, signal=signal, grace=seconds if grace is None else grace)
-
-    async def remove(self, container: Container, *, force: bool) -> None:
-        """The engine's own."""
-        await self._engine.remove(container.id, force=force)
-
-
-def _stop_policy(container: Container) -> tuple[str, float]:
-    try:
-        said = json.loads(container.labels.get(STOP, "{}"))
-        return str(said.get("signal") or ""), float(said.get("grace") or GRACE)
-    except (ValueError, TypeError, AttributeError):  # a label that somebody else wrote
-        return "", GRACE
 
 
 class Commands:

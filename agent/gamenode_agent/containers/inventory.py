@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from gamenode_agent.containers.shown import is_own, shown, usage_of
+from gamenode_agent.containers.naming import is_own
+from gamenode_agent.containers.shown import shown, usage_of
 from gamenode_agent.engines.containers import Container, ContainerEngine, ContainerEvent, Usage
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.v1 import nodes_pb2

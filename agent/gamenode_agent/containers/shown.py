@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from gamenode_agent.engines.containers import ATTEMPT, CLUSTER, FENCE, RUN, STEP, TASK, Container, PortMapping, Usage
+from gamenode_agent.engines.containers import ATTEMPT, FENCE, RUN, STEP, TASK, Container, PortMapping, Usage
 from gamenode_proto.v1 import nodes_pb2
 from gamenode_proto.v1.common_pb2 import AttemptRef
 
 #: More ports than this of one container are not told.
 MOST_PORTS = 64
-
-
-def is_own(container: Container, cluster_id: str) -> bool:
-    """Whether this cluster made it: what it did not make is never touched."""
-    return bool(cluster_id) and container.labels.get(CLUSTER) == cluster_id
 
 
 def shown(
