@@ -181,13 +181,22 @@ class Instances:
         await self._wishes.forget_all_but({each.id for each in found})
         for each in found:
             if each.id in self._wishes.leftover and not each.running:
-                await self._engine.remove(each.id)
+                await self._remove(each)
         now = self._now()
         for each in found:
             if self._is_instance(each) and each.state != "created" and not each.running:
                 self._unseen.add(each.id)
                 self._due[each.id] = now
                 self._starting.discard(each.id)
+
+    async def _remove(self, leftover: Container) -> None:
+        """One that cannot be removed now is tried again with the next look at all; the others do not wait for it."""
+        try:
+            await self._engine.remove(leftover.id)
+        except GameNodeError as error:
+            if error.code is Code.ENGINE_UNAVAILABLE:
+                raise
+            logger.warning("a container cannot be removed: %s", error.message, extra={"container": leftover.id})
 
     def _is_instance(self, container: Container) -> bool:
         labels = container.labels
@@ -227,7 +236,10 @@ class Instances:
 
     async def _ended_unseen(self, found: Container) -> None:
         if not await self._engine.accepting():
-            return  # it goes down with its engine, and is looked at when that is back
+            # It goes down with its engine, and is looked at when that is back; or the engine was only busy.
+            self._look_at(found.id, RETRY)
+            self._unseen.add(found.id)
+            return
         policy = restarting.parse(restart_label(found))
         as_meant = policy is not None and not policy.always and not found.exit_code
         if as_meant and self._engine.outages == 0 and found.finished_at >= boot_time():

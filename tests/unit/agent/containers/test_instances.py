@@ -223,6 +223,32 @@ async def test_a_jobs_container_that_could_not_be_removed_goes_when_that_is_poss
         await until(lambda: not engine.everything, every=0.01)
 
 
+async def test_one_that_cannot_be_removed_keeps_no_other_from_being_started() -> None:
+    engine = FakeEngine()
+    node = Node(engine)
+    leftover, kept = await made(engine, "no"), await made(engine, "always")
+    engine.finish(leftover.id, 0)
+    await node.wishes.leave(leftover.id)
+    engine.finish(kept.id, 0)
+    for _ in range(100):
+        engine.fail_next("remove", Code.STEP_FAILED, "device or resource busy")
+    async with node.kept():
+        await until(lambda: kept.shown.running, every=0.01)
+
+
+async def test_an_engine_that_is_only_busy_is_asked_again() -> None:
+    engine = FakeEngine()
+    node = Node(engine)
+    container = await made(engine, "always")
+    async with node.kept():
+        engine.closing = True
+        engine.finish(container.id, 1)
+        await settled()
+        assert not container.shown.running
+        engine.closing = False
+        await until(lambda: container.shown.running, every=0.01)
+
+
 # -- wishes ------------------------------------------------------------------------------------------------------------
 
 
