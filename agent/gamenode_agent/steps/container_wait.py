@@ -38,6 +38,7 @@ class ContainerWait:
     pattern: str
     seconds: float | None
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _id: str = field(default="", init=False)
 
     async def run(self, attempt: Handle) -> Result:
         """Waits; how long is counted from when the attempt first began."""
@@ -68,7 +69,8 @@ class ContainerWait:
         """Nothing of it is left once `run` is cancelled."""
 
     def _heard(self, event: ContainerEvent | None) -> None:
-        if event is None or event.name == self.name:
+        # By its id too: that is how it may have been named, and one that takes over the name has another.
+        if event is None or event.name == self.name or event.id == self._id:
             self._changed.set()
 
     async def _look(self, engine: ContainerEngine, *, was_there: bool = True) -> Container:
@@ -77,6 +79,7 @@ class ContainerWait:
             raise GameNodeError(Code.CONTAINER_GONE, f"the container {self.name} was removed while it was waited for")
         if container is None:
             raise GameNodeError(Code.NOT_FOUND, f"there is no container {self.name!r} on this node")
+        self._id = container.id
         return container
 
     async def _state(self, engine: ContainerEngine, container: Container) -> Container:

@@ -45,6 +45,16 @@ async def test_until_it_is_healthy() -> None:
         engine.health("oa", "healthy")
 
 
+async def test_it_may_be_named_by_its_id() -> None:
+    engine = FakeEngine()
+    await made(engine, "sleep=60", health=True)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(wait(engine, **{"name": next(iter(engine.everything)), "for": "healthy"}))
+        await until(lambda: "inspect" in engine.calls)
+        assert not task.done()
+        engine.health("oa", "healthy")
+
+
 async def test_one_without_a_check_never_is_healthy() -> None:
     engine = FakeEngine()
     await made(engine, "sleep=60")
