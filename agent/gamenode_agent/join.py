@@ -164,19 +164,31 @@ def _shown_chain(address: str, timeout: float) -> list[bytes]:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     try:
-        with (
-            socket.create_connection(split_address(address), timeout=timeout) as raw,
-            context.wrap_socket(raw, server_hostname=transport.SERVER_NAME) as connection,
-        ):
-            return _unverified_chain(connection)
-    except ssl.SSLError as error:
-        raise GameNodeError(
-            Code.DISCONNECTED, f"{address}: something answers, but not as a GameNode server ({error.reason or error})"
-        ) from error
+        raw = socket.create_connection(split_address(address), timeout=timeout)
     except TimeoutError as error:
-        raise GameNodeError(Code.DISCONNECTED, f"{address}: no answer within {timeout:g} s") from error
+        raise _silent(address, timeout) from error
     except OSError as error:
         raise GameNodeError(Code.DISCONNECTED, f"{address}: {error.strerror or error}") from error
+    try:
+        with (
+            raw,
+            context.wrap_socket(
+                raw, server_hostname=transport.SERVER_NAME, do_handshake_on_connect=False
+            ) as connection,
+        ):
+            connection.do_handshake()
+            return _unverified_chain(connection)
+    except TimeoutError as error:
+        raise _silent(address, timeout) from error
+    except OSError as error:  # it ended the connection, or speaks something else
+        why = getattr(error, "reason", None) or error.strerror or error
+        raise GameNodeError(
+            Code.DISCONNECTED, f"{address}: something answers, but not as a GameNode server ({why})"
+        ) from error
+
+
+def _silent(address: str, timeout: float) -> GameNodeError:
+    return GameNodeError(Code.DISCONNECTED, f"{address}: no answer within {timeout:g} s")
 
 
 def _unverified_chain(connection: ssl.SSLSocket) -> list[bytes]:

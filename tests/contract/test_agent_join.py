@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
+import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,8 +73,21 @@ async def test_a_server_of_another_ca_hears_nothing(tmp_path: Path, fake: FakeSe
     assert not fake.joined
 
 
-async def test_no_server_is_said_to_be_no_server(tmp_path: Path, fake: FakeServer) -> None:
-    silent = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+@pytest.mark.parametrize("end", [_close, _reset])
+async def test_no_server_is_said_to_be_no_server(
+    tmp_path: Path, fake: FakeServer, end: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+) -> None:
+    silent = await asyncio.start_server(end, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     token = replace(fake.token(), addresses=("127.0.0.1:1", f"127.0.0.1:{port}"))
     began = time.monotonic()
