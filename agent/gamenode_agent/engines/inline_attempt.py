@@ -9,6 +9,7 @@ written: the next agent takes the attempt up again.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -241,6 +242,8 @@ class InlineAttempt:
     def _named(self, error: Exception) -> Error:
         if isinstance(error, GameNodeError):
             return error.error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Error(Code.STORAGE_FULL, f"there is no room on the disk of this node: {error}")
         incident = secrets.token_hex(4)
         logger.error("a step failed in an unforeseen way [%s]", incident, exc_info=error, extra=self._about())
         return Error(Code.INTERNAL, f"the agent failed at this step; its log says how under [{incident}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ async def test_a_fault_of_ours_has_a_number_and_does_not_end_the_agent(
     assert len(number) == 8
     assert number in caplog.text
     assert "a detail" in caplog.text
+
+
+async def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    step = Scripted(OSError(errno.ENOSPC, "No space left on device"))
+    step.go.set()
+    async with played_agent(tmp_path / "a") as agent:
+        agent.start(step)
+        error = (await agent.end()).error
+    assert error is not None
+    assert error.code is Code.STORAGE_FULL
 
 
 async def test_what_lost_track_is_lost_and_stays_so(tmp_path: Path) -> None:
