@@ -98,7 +98,11 @@ class Making:
                         break
                     case _:
                         raise
-        attempt.note(id=container)
+        try:
+            attempt.note(id=container)
+        except OSError:
+            await through(engine, lambda: engine.remove(container, force=True))
+            raise
         return container
 
     async def _ports(self) -> tuple[PortMapping, ...]:

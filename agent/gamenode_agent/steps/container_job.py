@@ -13,7 +13,7 @@ from typing import Any
 
 from gamenode_agent.containers.ending import Endings, end
 from gamenode_agent.containers.forks import Forks
-from gamenode_agent.containers.making import Making, making_of, started, stop_of
+from gamenode_agent.containers.making import Making, making_of, started, stop_of, undo
 from gamenode_agent.containers.naming import is_own, same_step, who
 from gamenode_agent.containers.outages import Witness, begin, through
 from gamenode_agent.containers.spool import Spool
@@ -23,12 +23,14 @@ from gamenode_agent.failures import leaves
 from gamenode_agent.steps.context import StepContext
 from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.errors import Code, Error, GameNodeError
+from gamenode_pipelines.plan import StopPolicy
 from gamenode_proto.process.clock import wall_clock
 
 #: What the end of a log may take after the container's; then the rest is asked for anew.
 LOG_PATIENCE = 10.0
 
 _END = "end"
+_FAILED = Stop(Code.STEP_FAILED, "the step has failed", force=False, policy=StopPolicy())
 
 
 @dataclass(slots=True)
@@ -50,6 +52,10 @@ class ContainerJob:
         try:
             ended, by_engine = await self._attend(engine, container, attempt)
             noted = self._verdict(ended, by_engine)
+        except Exception:
+            # Whatever could not be done for it: an attempt that has failed leaves nothing that goes on.
+            await undo(self.making, attempt, _FAILED)
+            raise
         finally:
             for watch in self._forks:
                 watch.close()
@@ -167,7 +173,7 @@ class ContainerJob:
     async def _limit_forks(self, engine: ContainerEngine, container: str, watch: Forks) -> None:
         await watch.wait(engine)
         with contextlib.suppress(GameNodeError):  # it has ended by itself
-            await engine.kill(container)
+            await through(engine, lambda: engine.kill(container))
 
     # -- how it ended --------------------------------------------------------------------------------------------------
 

@@ -85,6 +85,14 @@ async def test_one_removed_by_hand_is_gone() -> None:
     assert task.result().code is Code.CONTAINER_GONE
 
 
+async def test_one_whose_log_the_engine_fails_to_give_does_not_run_on() -> None:
+    engine = FakeEngine()
+    engine.fail_next("logs", Code.STEP_FAILED, "the log is broken")
+    error = await _caught(run(Bench(engine), job("sleep=60")))
+    assert error.message == "the log is broken"
+    assert not engine.everything
+
+
 async def test_cancel_ends_and_removes_it_and_keeps_its_last_words() -> None:
     engine = FakeEngine()
     bench = Bench(engine)
@@ -180,13 +188,26 @@ async def test_one_that_was_made_and_never_started_is_started() -> None:
     bench = Bench(engine)
     handle = bench.handle()
     values = job("print=x")
-    handle.full = True
-    with pytest.raises(OSError, match="No space"):
-        await run(bench, values, handle)
-    handle.full = False
+    engine.slow(0.5)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run(bench, values, handle))
+        await until(lambda: bool(engine.everything), every=0.005)
+        task.cancel()
+    engine.slow(0.0)
+    assert [each.shown.state for each in engine.everything.values()] == ["created"]
     done = await run(bench, values, handle.again(same_boot=False))
     assert done.exit_code == 0
     assert handle.output == b"x\n"
+
+
+async def test_one_that_cannot_be_noted_is_not_left_there() -> None:
+    engine = FakeEngine()
+    bench = Bench(engine)
+    handle = bench.handle()
+    handle.full = True
+    with pytest.raises(OSError, match="No space"):
+        await run(bench, job("print=x"), handle)
+    assert not engine.everything
 
 
 async def test_what_may_have_run_before_a_reboot_is_lost() -> None:

@@ -148,13 +148,12 @@ async def test_one_made_by_an_agent_that_died_before_it_could_note_it_is_found()
     engine = FakeEngine()
     bench = Bench(engine)
     handle = bench.handle()
-    engine.fail_next("start", Code.INTERNAL)
     handle.full = True
-    with pytest.raises(OSError, match="No space"):
+    engine.fail_next("remove", Code.INTERNAL, "nobody cleans up")
+    with pytest.raises(GameNodeError, match="nobody cleans up"):
         await run(bench, handle=handle)
     assert (await engine.inspect("oa")).state == "created"  # type: ignore[union-attr]
     handle.full = False
-    engine._failures.clear()
     await run(bench, handle=handle.again())
     assert len(engine.everything) == 1
     assert (await engine.inspect("oa")).running  # type: ignore[union-attr]
