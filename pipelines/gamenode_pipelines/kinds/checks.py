@@ -68,7 +68,7 @@ _MEANT: Final[Mapping[str, Any]] = {"address": "host", "hostname": "host", "ip":
 CHECKS: Final = (
     Kind(
         "check.tcp",
-        "Looks whether something accepts connections.",
+        "Waits until something accepts connections; for 30 s unless the step says another `timeout`.",
         Record(
             {
                 "host": Field(HOST, "The host, as the node sees it.", default="127.0.0.1"),
@@ -81,7 +81,7 @@ CHECKS: Final = (
     ),
     Kind(
         "check.http",
-        "Asks a web server and looks at its answer.",
+        "Asks a web server until its answer is as wanted; for 30 s unless the step says another `timeout`.",
         Record(
             {
                 "url": Field(Leaf("URL", _url, SCALAR_SCHEMA, empty=""), "What is asked, as the node sees it.", True),

@@ -166,9 +166,10 @@ CONTAINERS: Final = (
     Kind(
         "container.pull",
         "Gets an image from its registry.",
-        Record({"image": _FIELDS["image"]}, "container.pull"),
+        Record({"image": Field(engine.IMAGE, "The image.", True)}, "container.pull"),
         idempotent=True,
         capabilities=_needs_engine,
+        outputs={"image": "the image as it was asked for", "image_id": "its id"},
     ),
     Kind(
         "container.load",
@@ -180,6 +181,7 @@ CONTAINERS: Final = (
         ),
         idempotent=True,
         capabilities=_needs_engine,
+        outputs={"image": "the first image's tag, or its id", "image_id": "its id", "images": "every tag, one a line"},
     ),
     Kind(
         "container.run",
@@ -229,6 +231,12 @@ CONTAINERS: Final = (
         ),
         idempotent=True,
         capabilities=_needs_engine,
+        outputs={
+            "id": "the container's id, with `running` and `healthy`",
+            "address": "its address, with the same",
+            "exit_code": "its exit code, with `exited`",
+            "line": "the line that matched, with `log`",
+        },
     ),
     *(
         Kind(

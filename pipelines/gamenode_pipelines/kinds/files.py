@@ -28,7 +28,7 @@ FILES: Final = (
         "Writes a text file: whole or not at all.",
         Record(
             {
-                "path": Field(PATH, "Where; relative to the task's workspace.", True),
+                "path": Field(PATH, "Where; relative to the task's workspace. Its folder must be there.", True),
                 "content": Field(TEXT, "What is in it; nothing where it is left out."),
                 "mode": Field(
                     Leaf("octal digits", _mode, {"type": ["string", "integer"]}, empty=""),

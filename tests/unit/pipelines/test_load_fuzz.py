@@ -34,6 +34,15 @@ steps:
     needs: [one]
     if: ${{ node.labels.region == "eu" }}
     run: [ls, "${{ steps.one.outputs.map }}"]
+  - id: three
+    uses: container.run
+    with:
+      name: oa-${{ params.port }}
+      image: oa
+      command: serve --map '${{ params.mode }}' ${{ params.port }}
+      ports: ["${{ params.port }}:27960/udp", 28000-28001:1-2]
+      resources: {memory: 512m, ulimits: {nofile: "1024:4096"}}
+      healthcheck: {test: [alive], interval: 5s}
 finally:
   - id: tell
     run: echo "${{ task.state }}"

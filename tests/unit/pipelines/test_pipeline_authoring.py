@@ -225,3 +225,33 @@ def test_any_spec_survives_yaml_and_back(document: dict[str, Any]) -> None:
     (second,) = load_pipelines(text, "second.yaml")
     assert second.spec == first.spec
     assert to_yaml(second.spec) == text
+
+
+def test_a_step_of_a_kind_is_written_in_python() -> None:
+    step = Step(
+        "start",
+        uses="container.run",
+        with_={
+            "name": "oa",
+            "image": "oa",
+            "ports": ["27960:27960/udp"],
+            "env": {"GRACE": 5},
+            "stop": {"grace": timedelta(seconds=90)},
+            "healthcheck": {"test": ["alive"], "interval": 5},
+        },
+        timeout=60,
+    )
+    wait = Step("wait", uses="container.wait", with_={"name": "oa", "seconds": 30})
+    loaded = Pipeline("p", steps=[step, wait]).load()
+    assert loaded.warnings == ()
+    start, waits = loaded.spec.steps
+    assert start.with_["env"] == {"GRACE": "5"}
+    assert (start.with_["stop"], start.with_["healthcheck"]["interval"]) == ({"grace": "1m30s"}, "5s")
+    assert waits.with_ == {"name": "oa", "seconds": "30s"}
+
+
+def test_what_is_wrong_with_a_kind_written_in_python_is_said() -> None:
+    with pytest.raises(InvalidPipeline, match=r"unknown field 'nam' of container\.stop; did you mean 'name'"):
+        Pipeline("p", steps=[Step("a", uses="container.stop", with_={"nam": "oa"})]).to_yaml()
+    with pytest.raises(InvalidPipeline, match="`run` is missing in a step"):
+        Pipeline("p", steps=[Step("a")]).to_yaml()

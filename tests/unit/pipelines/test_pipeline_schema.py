@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.problems import key_names
 from gamenode_pipelines.schema import explain, json_schema
 
@@ -65,3 +66,17 @@ def test_an_unknown_key_is_not_found() -> None:
     with pytest.raises(GameNodeError) as caught:
         explain("steps.retri")
     assert (caught.value.code, "did you mean 'retry'" in caught.value.message) == (Code.NOT_FOUND, True)
+
+
+def test_each_kind_has_the_schema_of_its_fields() -> None:
+    schema = json_schema()
+    step = schema["$defs"]["StepSpec"]
+    assert step["properties"]["uses"]["enum"] == list(KINDS)
+    assert [rule["if"]["properties"]["uses"]["const"] for rule in step["allOf"]] == list(KINDS)
+    for name, kind in KINDS.items():
+        own = schema["$defs"][name]
+        fields = {field: entry for field, entry in kind.fields.items() if not entry.later}
+        assert set(own["properties"]) == set(fields)
+        assert own.get("required", []) == [field for field, entry in fields.items() if entry.required]
+        assert all(properties["description"] for properties in own["properties"].values())
+    assert "pattern" in schema["$defs"]["container.run"]["properties"]["shm_size"]["anyOf"][-1]
