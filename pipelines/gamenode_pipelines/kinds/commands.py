@@ -18,6 +18,9 @@ from gamenode_pipelines.written import text_of
 #: What stands in a text for an expression while the text is split.
 _MARK: Final = "\ue000"
 _MARKED: Final = re.compile(f"{_MARK}([0-9]+){_MARK}")
+#: Programs whose next word but one is a script, after the option that says so.
+_SHELL: Final = re.compile(r"(?:.*/)?(?:sh|ash|bash|dash|ksh|zsh|python[0-9.]*)")
+_SCRIPT_OPTION: Final = re.compile(r"-[A-Za-z]*c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Command:
     def normal(self, value: object) -> Setting:
         """The words, with their expressions; or the text, where it is one expression."""
         if isinstance(value, list | tuple):
-            return tuple(each(text_of, value))
+            return without_script(each(text_of, value))
         text = text_of(value)
         if not is_template(text):
             return _split(text)
@@ -55,11 +58,27 @@ class Command:
             marked += text[position : part.start] + f"{_MARK}{number}{_MARK}"
             position = part.end
         split = _split(marked + text[position:], text)
-        return tuple(_MARKED.sub(lambda match: _source(text, parts, match), word) for word in split)
+        return without_script([_MARKED.sub(lambda match: _source(text, parts, match), word) for word in split])
 
     def schema(self) -> Schema:
         """A text or a list in a file."""
         return {"anyOf": [{"type": "string"}, {"type": "array", "items": SCALAR_SCHEMA}]}
+
+
+def without_script(command: Sequence[str]) -> tuple[str, ...]:
+    """The command, unless an expression is a part of a shell's script in it, as in `sh -c "echo ${{ params.map }}"`.
+
+    Raises ValueError. A script that is one expression and nothing else is meant to come from there.
+    """
+    for shell, option, script in zip(command, command[1:], command[2:], strict=False):
+        if not _SHELL.fullmatch(shell) or not _SCRIPT_OPTION.fullmatch(option):
+            continue
+        if is_template(script) and expressions.whole(script) is None:
+            raise ValueError(
+                "has an expression in a shell's text, where its value would be script; "
+                'give it a name in `env`, and write "$NAME" in the text'
+            )
+    return tuple(command)
 
 
 def _source(text: str, parts: Sequence[expressions.Expression], match: re.Match[str]) -> str:

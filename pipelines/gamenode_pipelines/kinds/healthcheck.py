@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from gamenode_pipelines.kinds.commands import without_script
 from gamenode_pipelines.kinds.fields import DURATION, Schema, is_template, whole
 from gamenode_pipelines.kinds.shapes import Field, Record
 from gamenode_pipelines.plan import Setting
@@ -48,6 +49,7 @@ class Test:
         test = self.check(value)
         if test[0] == "CMD-SHELL" and any(map(is_template, test)):
             raise ValueError("has an expression in a shell's text, where its value would be script; write a list")
+        without_script(test)
         return test
 
     def schema(self) -> Schema:

@@ -23,6 +23,14 @@ SIGNAL: Final = matching(
 def _rule(values: Mapping[str, Any]) -> Iterable[Item]:
     if values.get("via") and not values.get("command"):
         yield Item(("via",), "needs a `command`, which is what goes that way")
+    lines = values.get("command")
+    if values.get("via") == "stdin" and isinstance(lines, list | tuple) and any(map(_breaks, lines)):
+        # No value of an expression can make two lines of one: a console would run each.
+        yield Item(("command",), "has a line break or another control character in a line; write one item a line")
+
+
+def _breaks(line: object) -> bool:
+    return isinstance(line, str) and any(ord(character) < 32 and character != "\t" for character in line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,35 @@ def test_a_stop_command_for_the_input_is_a_line_and_one_that_is_run_is_words() -
         STOP.normal({"command": "say bye", "via": "${{ params.via }}"})
 
 
+def test_a_value_does_not_make_two_lines_of_one_that_goes_to_the_input() -> None:
+    for command in ("say hello\nquit", ["say hello\rquit"]):
+        with pytest.raises(ValueError, match="command: has a line break"):
+            STOP.check({"command": command, "via": "stdin"})
+    assert STOP.check({"command": ["printf", "a\nb"]})["command"] == ("printf", "a\nb")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sh", "-c", "echo ${{ params.map }}"],
+        "/bin/bash -ec 'echo ${{ params.map }}'",
+        ["nice", "python3", "-c", "print(${{ params.port }})"],
+    ],
+)
+def test_no_expression_becomes_a_part_of_a_shells_script(command: Any) -> None:
+    for path, value in (("command", command), ("container.exec/command", command), ("stop.command", command)):
+        with pytest.raises(ValueError, match="its value would be script"):
+            field(path).normal(value)
+    if isinstance(command, list):
+        with pytest.raises(ValueError, match="its value would be script"):
+            field("healthcheck.test").normal(["CMD", *command])
+
+
+def test_a_script_may_be_one_expression_and_its_arguments_any() -> None:
+    for command in (["sh", "-c", "${{ params.script }}"], ["sh", "-c", 'echo "$0"', "map ${{ params.map }}"]):
+        assert COMMAND.normal(command) == tuple(command)
+
+
 def test_a_command_is_split_before_its_expressions_are_known() -> None:
     normal = COMMAND.normal("serve --name '${{ params.a ~ \" ${{\" }} x' ${{ params.b }}")
     assert normal == ("serve", "--name", '${{ params.a ~ " ${{" }} x', "${{ params.b }}")
