@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 GRACE = 10.0
 #: What is left for the signal where the stop command has used up the grace.
 _LAST_WORD = 1.0
+#: Between a SIGKILL and another one.
+_DEATH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,7 @@ async def end(
             if left:
                 await through(engine, lambda left=left: engine.stop(container.id, signal=wish.signal, grace=left))  # type: ignore[misc]
             else:
-                await through(engine, lambda: engine.kill(container.id))
-                await through(engine, lambda: engine.wait(container.id))
+                await through(engine, lambda: engine.stop(container.id, signal="KILL", grace=_DEATH))
         except GameNodeError as error:
             if error.code is not Code.CONTAINER_GONE:
                 raise

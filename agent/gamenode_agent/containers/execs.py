@@ -22,6 +22,8 @@ from gamenode_pipelines.errors import GameNodeError
 
 #: Seconds between two looks at what is left.
 _LOOK = 0.1
+#: A start that was asked for may still be under way: for so long a command that has not begun is looked at.
+_MAY_BEGIN = 2.0
 #: Ends of commands are no events of every engine: they are asked for this often.
 _ASK = 0.5
 
@@ -40,12 +42,17 @@ class Command:
     async def end(self, *, name: str, grace: float) -> int | None:
         """The signal, `grace` seconds, SIGKILL; returns its exit code when nothing of it is left."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace
+        begun = loop.time()
+        deadline = begun + grace
         number = getattr(signal, f"SIG{name}", signal.SIGTERM)
         told: set[tuple[int, int]] = set()
         while True:
             status = await through(self.engine, lambda: self.engine.exec_inspect(self.exec_id))
             tree = await asyncio.to_thread(self._tree, status)
+            waits = status is not None and not status.running and status.exit_code is None
+            if waits and not tree and loop.time() < begun + _MAY_BEGIN:
+                await asyncio.sleep(_LOOK)
+                continue
             if not tree and (status is None or not status.running):
                 return status.exit_code if status is not None else None
             if loop.time() >= deadline:

@@ -91,6 +91,10 @@ class Instances:
                         logger.error("the instances cannot be looked after: %s", error.message)
                     self._all_due = True
                     await asyncio.sleep(RETRY)
+                except Exception:  # an engine that answers oddly is no reason to end the agent
+                    logger.exception("the instances cannot be looked after")
+                    self._all_due = True
+                    await asyncio.sleep(RETRY)
         finally:
             unsubscribe()
 

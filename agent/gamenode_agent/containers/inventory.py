@@ -104,6 +104,10 @@ class Inventory:
                 logger.debug("the containers cannot be listed: %s", error.message)
                 self._all_dirty = True
                 await asyncio.sleep(RETRY)
+            except Exception:  # an engine that answers oddly is no reason to end the agent
+                logger.exception("the containers cannot be listed")
+                self._all_dirty = True
+                await asyncio.sleep(RETRY)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 

@@ -149,7 +149,11 @@ class Watch:
         """Until cancelled."""
         delay = FIRST_RETRY
         while True:
-            found = await self._workers.submit(lambda: find(self._told_address, self._environ))
+            try:
+                found = await self._workers.submit(lambda: find(self._told_address, self._environ))
+            except Exception as error:  # an engine that answers oddly is no reason to end the agent
+                logger.exception("the container engine cannot be asked")
+                found = f"the container engine answers in a way that is not understood: {error}"
             if isinstance(found, Found):
                 outages = self.outages
                 problem = await self._follow(found)
