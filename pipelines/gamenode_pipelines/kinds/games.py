@@ -21,7 +21,7 @@ RCON_PROTOCOLS: Final = ("quake3", "source", "teeworlds")
 
 
 def _line(value: object) -> str:
-    """One command: no value of an expression can make two of it."""
+    """One line: no value of an expression can make two of it. What a `;` in it means is the console's own affair."""
     text = text_of(value)
     if not text.strip():
         raise ValueError("is empty; write a command")
