@@ -155,7 +155,7 @@ def engines(nodes: Sequence[Any]) -> list[Check]:
     away = [node for node in asked if not node["engine"]["available"]]
     text = f"{len(asked) - len(away)} of {len(asked)} answer" if asked else "no node that is online has one"
     return [
-        Check("engines", "ok", text),
+        Check("engines", "warn" if asked and len(away) == len(asked) else "ok", text),
         *(
             Check(
                 f"engine of {node['name']}",

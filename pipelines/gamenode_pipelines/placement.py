@@ -239,7 +239,7 @@ def _check_named(fleet: Sequence[Candidate], refusals: dict[str, str], short: _S
         raise GameNodeError(Code.STATE_CONFLICT, f"a node that was named cannot take the run: {listed(closed)}")
     lacking = [f"{c.name} {short[c.node_id]}" for c in fleet if c.node_id in short]
     if lacking:
-        words = "not enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "no container engine"
+        words = "not enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "containers cannot run"
         raise GameNodeError(short.code, f"{words}: {listed(lacking)}", details=short)
 
 
@@ -254,8 +254,8 @@ def _too_few(fleet: Sequence[Candidate], fit: int, wanted: int, refusals: dict[s
 def _nobody(fleet: Sequence[Candidate], refusals: dict[str, str], short: _Short) -> NoReturn:
     summary = _summary(fleet, refusals | short)
     if short:
-        words = "enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "a container engine that answers"
-        raise GameNodeError(short.code, f"no node has {words}: {summary}", details=short)
+        words = "has enough resources" if short.code is Code.INSUFFICIENT_RESOURCES else "can run containers"
+        raise GameNodeError(short.code, f"no node {words}: {summary}", details=short)
     raise GameNodeError(Code.NOT_FOUND, f"no node can take the run: {summary}")
 
 

@@ -35,6 +35,9 @@ def refusal(status: int, words: str, *, doing: str, subject: str = "") -> GameNo
         return GameNodeError(Code.INVALID_ARGUMENT, f"the logging driver of {subject} does not let its log be read")
     if doing in ("create", "start", "exec") and (special := _unable(text, low)):
         return special
+    if status == 409 and doing == "remove" and "running container" in low:
+        which = subject[:12] if len(subject) == 64 else subject  # an id as people see it
+        return GameNodeError(Code.STATE_CONFLICT, f"container {which} runs: stop it first, or use force")
     if status == 409:
         return GameNodeError(Code.STATE_CONFLICT, f"cannot {doing} {subject}: {text}")
     if status == 400 or doing in ("create", "start"):

@@ -58,7 +58,7 @@ HOLDER = "d8e1c0f2a7b3d8e1c0f2a7b3"
         (400, "create", "Minimum memory limit allowed is 6MB", Code.INVALID_ARGUMENT, "6MB"),
         (500, "start", "OCI runtime create failed: whatever", Code.INVALID_ARGUMENT, "whatever"),
         (500, "create", "mkdir /var/lib: no space left on device", Code.STORAGE_FULL, "disk is full"),
-        (409, "remove", "You cannot remove a running container", Code.STATE_CONFLICT, "remove oa-1"),
+        (409, "remove", "You cannot remove a running container abc.", Code.STATE_CONFLICT, "container oa-1 runs: stop"),
         (500, "find", "configured logging driver does not support reading", Code.INVALID_ARGUMENT, "logging driver"),
         (500, "kill", "grpc: the client connection: transport is closing", Code.ENGINE_UNAVAILABLE, "kill"),
         (503, "list", "starting", Code.ENGINE_UNAVAILABLE, "list"),
