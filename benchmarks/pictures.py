@@ -1,13 +1,15 @@
 """Makes the pictures of the documentation: real screens of a real cluster, each taken from a terminal, as SVG.
 
-Starts a server and three agents, runs a pipeline on two of them, and calls `gamenode` on a pty of a fixed size. What it
-prints is kept as it is, colours included; rich turns it into a picture that refers to nothing outside of itself.
+Starts a server, three agents and a container engine, runs pipelines, and calls `gamenode` on a pty of a fixed size.
+What it prints is kept as it is, colours included; rich turns it into a picture that refers to nothing outside of
+itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import pty
 import signal
@@ -19,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.ansi import AnsiDecoder
 from rich.console import Console
@@ -26,7 +29,9 @@ from rich.console import Console
 from gamenode_console.gateway import Gateway
 from gamenode_pipelines.states import NodeState
 from gamenode_proto.v1 import common_pb2
+from support import play
 from support.cluster import Cluster, running_cluster, settled, start_run
+from support.docker_engine import DockerEngineProcess, open_engine, with_client
 from support.waiting import until
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -54,6 +59,37 @@ steps:
 finally:
   - id: tell
     run: echo "maps on ${{ node.name }} - ${{ task.state }}"
+"""
+#: The containers of the picture: the tests' program stands in for the games.
+SERVERS = """
+pipeline: game-servers
+steps:
+  - id: ffa
+    uses: container.run
+    with:
+      name: oa-ffa
+      image: gn/openarena:0.8.8
+      command: [/bin/play, "print=map oa_dm1", eat=24m, sleep=3600]
+      network: host
+      ports: ["27960:27960/udp"]
+      resources: {memory: 512m}
+      restart: on-failure
+  - id: ctf
+    uses: container.run
+    with:
+      name: oa-ctf
+      image: gn/openarena:0.8.8
+      command: [/bin/play, eat=48m, sleep=3600]
+      network: host
+      resources: {memory: 512m}
+  - id: duel
+    uses: container.run
+    with:
+      name: tw-duel
+      image: gn/teeworlds:0.7.5
+      command: [/bin/play, "print=bind failed", exit=1]
+      network: host
+      restart: on-failure:1
 """
 
 
@@ -145,12 +181,45 @@ async def _until_offline(gateway: Gateway, name: str) -> None:
     await until(look, what=f"{name} to be {NodeState.OFFLINE}")
 
 
+def _tag(engine: DockerEngineProcess) -> None:
+    def tag(api: docker.APIClient) -> None:
+        for name in ("gn/openarena:0.8.8", "gn/teeworlds:0.7.5"):
+            api.tag(play.IMAGE, name)
+
+    with_client(engine.address, tag)
+
+
+async def containers(cluster: Cluster, gateway: Gateway) -> None:
+    """Takes the picture of the containers on eu-1."""
+    await settled(gateway, (await start_run(gateway, SERVERS, nodes=["eu-1"])).run.id)
+
+    async def look() -> bool:
+        listed = json.loads(await cluster.cli("container", "ls", "-a", "-o", "json"))
+        measured = sum(each["cpu_percent"] is not None for each in listed)
+        return measured == 2 and any(each["restarts"] == 1 and each["state"] == "exited" for each in listed)
+
+    await until(look, what="containers to be measured, and one to be given up")
+    shown = await taken(cluster, "container", "ls", "-a", size=(112, 24))
+    draw("container-ls", "gamenode container ls -a", shown, columns=112)
+
+
 async def take() -> None:
     """Takes every picture."""
+    engine = await asyncio.to_thread(open_engine)
+    try:
+        _tag(engine)
+        await _take(engine)
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+async def _take(engine: DockerEngineProcess) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with running_cluster(Path(folder)) as cluster, cluster.gateway() as gateway:
             for name, region in (("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us")):
-                await cluster.start_agent(name, labels={"region": region, "role": "game"})
+                agent = await cluster.join(name, labels={"region": region, "role": "game"})
+                agent.argv = [*agent.argv, "--docker-host", engine.address if name == "eu-1" else "none"]
+                await agent.start()
             await cluster.agents[-1].kill()
             await _until_offline(gateway, "us-1")
             run = (await start_run(gateway, PIPELINE, nodes=["eu-1", "eu-2"])).run.id
@@ -165,6 +234,7 @@ async def take() -> None:
             await settled(gateway, run)
             words = ("run", "logs", run, "--node", "eu-2", "-v")
             draw("run-logs", f"gamenode {' '.join(words)}", await taken(cluster, *words, size=(132, 40)), columns=132)
+            await containers(cluster, gateway)
 
 
 if __name__ == "__main__":
