@@ -88,10 +88,11 @@ class Supervised:
     def log(self, key: AttemptKey) -> bytes:
         """All of an attempt's output; empty if it made none."""
         path = self.directory(key) / "log"
-        if not path.exists():
+        try:
+            with LogReader(path) as reader:
+                return reader.read(0, reader.size)
+        except FileNotFoundError:  # its two files come one after the other
             return b""
-        with LogReader(path) as reader:
-            return reader.read(0, reader.size)
 
     async def logged(self, key: AttemptKey, text: bytes, *, seconds: float = 10.0) -> bytes:
         """Waits until an attempt has said this."""

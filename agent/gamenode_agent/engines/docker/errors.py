@@ -31,6 +31,8 @@ def refusal(status: int, words: str, *, doing: str, subject: str = "") -> GameNo
         )
     if "no such container" in low or "no such exec" in low or "no container with name" in low:
         return gone(subject)
+    if "marked for removal" in low and doing != "remove":  # it is there for a moment still, and does nothing more
+        return gone(subject)
     if "does not support reading" in low:
         return GameNodeError(Code.INVALID_ARGUMENT, f"the logging driver of {subject} does not let its log be read")
     if doing in ("create", "start", "exec") and (special := _unable(text, low)):

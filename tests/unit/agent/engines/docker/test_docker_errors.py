@@ -19,6 +19,13 @@ HOLDER = "d8e1c0f2a7b3d8e1c0f2a7b3"
         (404, "find", "No such exec instance: abc", Code.CONTAINER_GONE, "oa-1"),
         (
             409,
+            "find",
+            "can not get logs from container which is dead or marked for removal",
+            Code.CONTAINER_GONE,
+            "oa-1",
+        ),
+        (
+            409,
             "create",
             f'Conflict. The container name "/oa-1" is already in use by container "{HOLDER}". You have to remove it.',
             Code.NAME_CONFLICT,
