@@ -169,8 +169,9 @@ class Instances:
             return
         now = self._now()
         for container in sorted((each for each, at in self._due.items() if at <= now), key=self._due.__getitem__):
+            if self._due.pop(container, None) is None:
+                continue  # gone, while another one was looked at
             starting = container in self._starting
-            del self._due[container]
             self._starting.discard(container)
             try:
                 await self._look(container, starting=starting)

@@ -112,6 +112,25 @@ async def test_one_that_does_not_come_up_is_given_up() -> None:
     assert node.wishes.is_over(container.id)
 
 
+async def test_one_may_be_removed_while_another_is_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    class Removing(FakeEngine):
+        async def start(self, container: str) -> None:
+            await super().start(container)
+            if "instance.crashed" in node.words:
+                self.lose(next(other for other in self.everything if other != container))
+
+    engine = Removing()
+    node = Node(engine)
+    both = [await made(engine), await made(engine)]
+    async with node.kept():
+        for each in both:
+            engine.finish(each.id, 139)
+        await until(lambda: "instance.restarted" in node.words)
+        await settled()
+    assert [each.shown.running for each in engine.everything.values()] == [True]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_one_that_cannot_be_started_is_a_crash_too() -> None:
     engine = FakeEngine()
     node = Node(engine)
