@@ -34,7 +34,7 @@ run: $(STAMP) ## start a server and an agent for this machine, and run host-repo
 	@echo "  export GAMENODE_DATA_DIR=$(DATA) PATH=$(CURDIR)/$(BIN):\$$PATH"
 	@echo "  gamenode node ls"
 	@echo "  gamenode pipeline run hello --wait"
-	@echo "  make stop"
+	@echo "  make stop$(if $(filter-out $(CURDIR)/.run,$(DATA)), DATA=$(DATA))"
 
 stop: $(STAMP) ## stop what `make run` started
 	@$(BIN)/gamenode --data-dir $(DATA) down
