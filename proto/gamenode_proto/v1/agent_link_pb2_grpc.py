@@ -102,7 +102,7 @@ class AgentLinkServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Answer(self, request_iterator, context):
-        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request
+        """The answer to a ContainerLogsWanted: the log as it grows. The first piece names the request
         and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
         server's end of the call ends the work behind it.
         """

@@ -46,7 +46,7 @@ class AgentLinkStub:
     FetchSecrets: _grpc.UnaryUnaryMultiCallable[_agent_link_pb2.FetchSecretsRequest, _agent_link_pb2.FetchSecretsResponse]
     """The secrets one running step needs."""
     Answer: _grpc.StreamUnaryMultiCallable[_agent_link_pb2.AnswerPiece, _agent_link_pb2.AnswerEnd]
-    """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request
+    """The answer to a ContainerLogsWanted: the log as it grows. The first piece names the request
     and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
     server's end of the call ends the work behind it.
     """
@@ -71,7 +71,7 @@ class AgentLinkAsyncStub(AgentLinkStub):
     FetchSecrets: _aio.UnaryUnaryMultiCallable[_agent_link_pb2.FetchSecretsRequest, _agent_link_pb2.FetchSecretsResponse]  # type: ignore[assignment]
     """The secrets one running step needs."""
     Answer: _aio.StreamUnaryMultiCallable[_agent_link_pb2.AnswerPiece, _agent_link_pb2.AnswerEnd]  # type: ignore[assignment]
-    """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request
+    """The answer to a ContainerLogsWanted: the log as it grows. The first piece names the request
     and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
     server's end of the call ends the work behind it.
     """
@@ -123,7 +123,7 @@ class AgentLinkServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_agent_link_pb2.AnswerPiece],
         context: _ServicerContext,
     ) -> _typing.Union[_agent_link_pb2.AnswerEnd, _abc.Awaitable[_agent_link_pb2.AnswerEnd]]:
-        """The answer to a Stream frame, e.g. a container's log as it grows. The first piece names the request
+        """The answer to a ContainerLogsWanted: the log as it grows. The first piece names the request
         and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
         server's end of the call ends the work behind it.
         """
