@@ -245,7 +245,7 @@ async def test_a_command_and_every_process_of_it_are_ended(engine: ContainerEngi
     container = str(handle.notes["container"])
     assert len(_sleepers(container)) == 2
     code = await step.end(handle, stop(policy=StopPolicy("TERM", 0.5)))
-    assert code == 137
+    assert code in (0, 137)  # its shell may see the last child end before it is killed itself
     assert not _sleepers(container)
     found = await engine.inspect("d-exec")
     assert found is not None

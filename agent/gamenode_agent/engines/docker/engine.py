@@ -41,6 +41,11 @@ THREADS = 24
 #: Seconds a container may take to be gone after SIGKILL.
 DEATH = 30.0
 
+#: The exit code of what was ended by SIGKILL.
+KILLED = 137
+#: How much later than the end the note may come that memory was short, seconds.
+OOM_NOTE = 0.5
+
 
 class DockerEngine:
     """A ContainerEngine. Made on the loop it lives on; `run` finds the engine."""
@@ -163,7 +168,7 @@ class DockerEngine:
                 if shown is None:
                     raise gone(container)
                 if shown.ended:
-                    return shown
+                    return await self._judged(shown)
                 if deaths and deaths[-1].time < shown.started_at:
                     # It runs again already; it did end.
                     died = deaths[-1]
@@ -174,6 +179,13 @@ class DockerEngine:
                 stirred.clear()
         finally:
             end()
+
+    async def _judged(self, ended: Container) -> Container:
+        """An engine may note only after the end that it came for want of memory: it is given a moment."""
+        if ended.exit_code != KILLED or not ended.memory_limit or ended.oom_killed:
+            return ended
+        await self._watch.stirred(ended.id, within=OOM_NOTE)
+        return await self._inspect_whenever(ended.id) or ended
 
     async def stop(self, container: str, *, signal: str, grace: float) -> Container:
         # Not the engine's own stop: it takes no signal in older engines, and would hold a thread for the grace time.
