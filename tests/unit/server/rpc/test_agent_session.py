@@ -242,15 +242,17 @@ async def keep_alive(agent: object, kind: str) -> agent_link_pb2.Assign:
 
     assert isinstance(agent, ScriptedAgent)
 
+    enough = asyncio.Event()  # not cancelled: a write that is cancelled ends the call
+
     async def beats() -> None:
-        while True:
+        while not enough.is_set():
             await agent.beat()
             await asyncio.sleep(0.1)
 
     async with asyncio.TaskGroup() as group:
-        beating = group.create_task(beats())
+        group.create_task(beats())
         found = await agent.read_until(kind)
-        beating.cancel()
+        enough.set()
     return found  # type: ignore[no-any-return]
 
 
