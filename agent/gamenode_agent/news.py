@@ -47,7 +47,7 @@ class NodeNews:
         return metrics
 
     def add(self, beat: Heartbeat) -> None:
-        """Puts into a heartbeat what was not told yet in this session."""
+        """Puts into a heartbeat what was not told yet over this connection."""
         self.changed.clear()
         if self._now is not None:
             beat.facts.CopyFrom(self._now)

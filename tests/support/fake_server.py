@@ -195,7 +195,7 @@ class FakeServer:
         return self.results(command_id)[-1]
 
     def results(self, command_id: str) -> list[agent_link_pb2.CommandResult]:
-        """Every result of this command, in this session and earlier ones."""
+        """Every result of this command, over this connection and earlier ones."""
         found = [frame.result for seen in self.sessions for frame in seen.frames if frame.HasField("result")]
         return [result for result in found if result.command_id == command_id]
 

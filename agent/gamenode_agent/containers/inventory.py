@@ -53,7 +53,7 @@ class Inventory:
         self._removed: set[str] = set()
         self._all_dirty = True
         self._wake = asyncio.Event()
-        # What the server of this session has.
+        # What the server at the other end has.
         self._told: set[str] = set()
         self._changed: set[str] = set()
         self._measured = False

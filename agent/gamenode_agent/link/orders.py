@@ -39,7 +39,7 @@ class Orders:
         self._on_reset_outbox = on_reset_outbox
 
     def take(self, session: Session, order: Order) -> None:
-        """Carries out an order that came by this session, or has it carried out."""
+        """Carries out an order that came by the connection, or has it carried out."""
         match order:
             case Restart():
                 session.send_result(order.command_id)

@@ -426,7 +426,7 @@ class Heartbeat(_message.Message):
     def metrics(self) -> _nodes_pb2.Metrics: ...
     @_builtins.property
     def facts(self) -> _nodes_pb2.HostFacts:
-        """Set where they have changed since they were last told in this session."""
+        """Set where they have changed since they were last told on the stream."""
 
     @_builtins.property
     def containers(self) -> _nodes_pb2.ContainerReport: ...
