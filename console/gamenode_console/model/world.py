@@ -166,7 +166,7 @@ def _put(
     *,
     snapshot: bool,
 ) -> None:
-    left = set(known) if snapshot else set()
+    left: set[str] = set(known) if snapshot else set()
     for message in changed:
         known[message.id] = message
         dirty.add(message.id)
