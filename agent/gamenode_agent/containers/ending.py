@@ -51,7 +51,9 @@ class Endings:
         with self.wishes.taking(container.id):
             if container.running and force:
                 await self.wishes.end(container.id, "removed")
-            await through(self.engine, lambda: self.engine.remove(container.id, force=force))
+            # What its engine takes for never started may run nevertheless.
+            forced = force or container.state == "created"
+            await through(self.engine, lambda: self.engine.remove(container.id, force=forced))
 
 
 async def end(

@@ -26,6 +26,7 @@ from gamenode_agent.engines.containers import (
     Container,
     ContainerEngine,
     ContainerEvent,
+    HalfStarted,
 )
 from gamenode_pipelines.errors import Code, GameNodeError
 
@@ -285,7 +286,8 @@ class Instances:
             assert policy is not None
             self._say("instance.crashed", found, error=error.message)
             crashes = self._crashes.get(found.id, 0)
-            await self._follow(found, restarting.decide(policy, failed=True, crashes=crashes, ran=0.0))
+            again = restarting.decide(policy, failed=True, crashes=crashes, ran=0.0)
+            await self._follow(found, GiveUp(error.message) if isinstance(error, HalfStarted) else again)
             return
         restarts = await self._wishes.count(found.id)
         self._restarted(found.id)

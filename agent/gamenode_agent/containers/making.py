@@ -15,7 +15,14 @@ from gamenode_agent.containers.ending import end
 from gamenode_agent.containers.naming import PORTS, StopWish, attempt_labels, job_name, made_by, stop_wish
 from gamenode_agent.containers.outages import back, through
 from gamenode_agent.containers.ports import taken_by
-from gamenode_agent.engines.containers import Container, ContainerEngine, ContainerSpec, PortMapping
+from gamenode_agent.engines.containers import (
+    Container,
+    ContainerEngine,
+    ContainerSpec,
+    HalfStarted,
+    NotAsked,
+    PortMapping,
+)
 from gamenode_agent.engines.inline import Handle, Stop
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -139,20 +146,30 @@ def making_of(context: StepContext) -> Making:
 async def started(engine: ContainerEngine, container: str, *, before: float) -> Container:
     """Starts a container once and returns it; `before` is when it was last started, as the engine showed it.
 
-    Raises CONTAINER_GONE, INSUFFICIENT_RESOURCES and whatever else the engine says.
+    Raises HalfStarted where the engine went away meanwhile, so that nobody knows whether it has run; CONTAINER_GONE,
+    INSUFFICIENT_RESOURCES and whatever else the engine says.
     """
+    cut_off: GameNodeError | None = None
     while True:
         try:
             await engine.start(container)
+        except NotAsked:
+            await back(engine)
         except GameNodeError as error:
             if error.code is not Code.ENGINE_UNAVAILABLE:
                 raise
             await back(engine)
+            cut_off = error
         found = await through(engine, lambda: engine.inspect(container))
         if found is None:
             raise GameNodeError(Code.CONTAINER_GONE, f"the container {container[:12]} was removed by somebody else")
         if found.started_at > before:
             return found  # it may have ended since: that is for others to see
+        if cut_off is not None:
+            raise HalfStarted(
+                Code.STATE_CONFLICT,
+                f"the container engine went away while it started {found.name}: it may have run",
+            ) from cut_off
 
 
 def stop_of(container: Container, stop: Stop) -> StopWish:

@@ -63,7 +63,8 @@ class Witness:
     def __init__(self, engine: ContainerEngine) -> None:
         self._engine = engine
         self._wake = asyncio.Event()
-        self._note()
+        self._wake.set()  # there may have been an outage since it was noted
+        self.note()
 
     async def watch(self, container: str) -> NoReturn:
         """Looks after each outage whether it still runs, until cancelled."""
@@ -77,7 +78,7 @@ class Witness:
                     continue
                 found = await through(self._engine, lambda: self._engine.inspect(container))
                 if found is not None and found.running and number == self._engine.outages:
-                    self._note()
+                    self.note()
         finally:
             unsubscribe()
 
@@ -85,10 +86,11 @@ class Witness:
         """Whether the container, which has just been seen to have ended, went down with the engine."""
         if self._survives:
             return False
-        return self._engine.outages != self._seen or not await self._engine.accepting()
+        # An answer may come late, from an engine that has just been started: so what is counted is looked at after it.
+        return not await self._engine.accepting() or self._engine.outages != self._seen
 
-    def _note(self) -> None:
-        """It runs, as of now."""
+    def note(self) -> None:
+        """It runs, or is being started, as of now."""
         info = self._engine.info
         #: With live-restore containers do not notice that their engine stops.
         self._survives = info is not None and info.live_restore

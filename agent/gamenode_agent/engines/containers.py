@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from gamenode_pipelines.errors import GameNodeError
+
 #: What every container of ours carries, besides what its step gives it. `cluster` makes it ours.
 LABEL: Final = "io.gamenode."
 CLUSTER, NODE, RUN, TASK, STEP, ATTEMPT, FENCE = (
@@ -217,6 +219,15 @@ class ContainerEvent:
     exit_code: int | None = None
 
 
+class NotAsked(GameNodeError):
+    """ENGINE_UNAVAILABLE, and the call never reached the engine: nothing of it was done."""
+
+
+class HalfStarted(GameNodeError):
+    """STATE_CONFLICT: the engine went away in the middle of a start. The container may have run, and may never be
+    started again; nothing of it runs."""
+
+
 Progress = Callable[[str], None]
 
 
@@ -253,7 +264,7 @@ class ContainerEngine(Protocol):
         ...
 
     async def accepting(self) -> bool:
-        """Whether it takes a new connection at this moment, raising nothing.
+        """Whether it answers on a new connection at this moment, raising nothing.
 
         An engine that was told to stop takes none while it still ends its containers and serves old connections: so a
         container that ended then was ended by it.
@@ -282,7 +293,10 @@ class ContainerEngine(Protocol):
         ...
 
     async def start(self, container: str) -> None:
-        """Starts one that was created or has ended; one that runs is left alone."""
+        """Starts one that was created or has ended; one that runs is left alone.
+
+        ENGINE_UNAVAILABLE: it may run or have run, whatever its state says then, unless it is NotAsked. HalfStarted.
+        """
         ...
 
     async def inspect(self, container: str) -> Container | None:
@@ -317,7 +331,7 @@ class ContainerEngine(Protocol):
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Removes a container and its anonymous volumes; one that is gone is fine. STATE_CONFLICT if it runs and not
-        `force`."""
+        `force`, which leaves nothing of it."""
         ...
 
     def logs(

@@ -17,7 +17,7 @@ from gamenode_agent.containers.making import Making, making_of, started, stop_of
 from gamenode_agent.containers.naming import is_own, same_step, who
 from gamenode_agent.containers.outages import Witness, begin, through
 from gamenode_agent.containers.spool import Spool
-from gamenode_agent.engines.containers import Container, ContainerEngine
+from gamenode_agent.engines.containers import Container, ContainerEngine, HalfStarted
 from gamenode_agent.engines.inline import Handle, InlineRequest, LostTrack, Result, Stop
 from gamenode_agent.failures import leaves
 from gamenode_agent.steps.context import StepContext
@@ -52,9 +52,11 @@ class ContainerJob:
         try:
             ended, by_engine = await self._attend(engine, container, attempt)
             noted = self._verdict(ended, by_engine)
-        except Exception:
+        except Exception as error:
             # Whatever could not be done for it: an attempt that has failed leaves nothing that goes on.
             await undo(self.making, attempt, _FAILED)
+            if isinstance(error, HalfStarted):
+                raise LostTrack(error.message) from error
             raise
         finally:
             for watch in self._forks:
@@ -127,14 +129,16 @@ class ContainerJob:
         beside: list[asyncio.Task[Any]] = []
         try:
             async with asyncio.TaskGroup() as group:
+                witness = Witness(engine)
 
                 def made(container: str) -> None:
+                    witness.note()
                     if self.making.values["resources"]["pids"]:
                         self._forks.append(Forks(container))
                         beside.append(group.create_task(self._limit_forks(engine, container, self._forks[-1])))
 
                 container = await self._running(engine, there, attempt, made)
-                spool, witness = Spool(engine, container.id, attempt), Witness(engine)
+                spool = Spool(engine, container.id, attempt)
                 following = group.create_task(self._follow(engine, spool))
                 beside.append(group.create_task(witness.watch(container.id)))
                 ended = await engine.wait(container.id)

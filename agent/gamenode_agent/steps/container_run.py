@@ -12,11 +12,14 @@ from gamenode_agent.containers.ending import Endings
 from gamenode_agent.containers.making import Making, making_of, started, undo
 from gamenode_agent.containers.naming import given_ports, is_own, made_by, same_step, who
 from gamenode_agent.containers.outages import begin, through
-from gamenode_agent.engines.containers import SPEC, Container, ContainerEngine
+from gamenode_agent.engines.containers import SPEC, Container, ContainerEngine, HalfStarted
 from gamenode_agent.engines.inline import Handle, InlineRequest, Result, Stop
 from gamenode_agent.steps.context import StepContext
 from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.errors import Code, GameNodeError
+
+#: How often one is made whose engine goes away while it starts.
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,22 @@ class ContainerRun:
     async def run(self, attempt: Handle) -> Result:
         """Has it running, or finds that it is."""
         engine = await begin(self.tools, attempt)
+        tries = _TRIES
+        while True:
+            tries -= 1
+            try:
+                return Result(outputs=outputs(await self._there(engine, attempt)))
+            except HalfStarted as error:
+                if not tries:
+                    raise
+                attempt.say(f"{error.message}; making it anew")
+
+    async def end(self, attempt: Handle, stop: Stop) -> None:
+        """Not finished, it leaves nothing; what others have made stays."""
+        await undo(self.making, attempt, stop)
+
+    async def _there(self, engine: ContainerEngine, attempt: Handle) -> Container:
+        """Once it runs. HalfStarted leaves nothing of it."""
         there = await self.making.named()
         if there is not None and await self._is_other(engine, there, attempt):
             endings = Endings(engine, self.tools.wishes)
@@ -37,14 +56,8 @@ class ContainerRun:
             await endings.remove(there, force=True)
             there = None
         if there is None:
-            there = await self.making.make(attempt)
-        else:
-            there = await self._adopt(engine, there, attempt)
-        return Result(outputs=outputs(there))
-
-    async def end(self, attempt: Handle, stop: Stop) -> None:
-        """Not finished, it leaves nothing; what others have made stays."""
-        await undo(self.making, attempt, stop)
+            return await self.making.make(attempt)
+        return await self._adopt(engine, there, attempt)
 
     async def _is_other(self, engine: ContainerEngine, there: Container, attempt: Handle) -> bool:
         """Whether what has the name has to make room; raises NAME_CONFLICT where it may not."""
@@ -81,7 +94,11 @@ class ContainerRun:
         attempt.note(id=there.id)
         attempt.say(f"starting the container {there.name} ({there.id[:12]}), which is there")
         await self.tools.wishes.begin(there.id)
-        return await started(engine, there.id, before=there.started_at)
+        try:
+            return await started(engine, there.id, before=there.started_at)
+        except HalfStarted:
+            await Endings(engine, self.tools.wishes).remove(there, force=True)
+            raise
 
 
 def outputs(container: Container) -> dict[str, str]:

@@ -17,6 +17,7 @@ from gamenode_agent.engines.containers import (
     ContainerSpec,
     EngineInfo,
     ExecStatus,
+    HalfStarted,
     Image,
     LogLine,
     Progress,
@@ -27,6 +28,7 @@ from gamenode_agent.engines.docker.creation import creation
 from gamenode_agent.engines.docker.errors import gone, image_missing
 from gamenode_agent.engines.docker.execs import ExecSource
 from gamenode_agent.engines.docker.feeds import Feed
+from gamenode_agent.engines.docker.ghosts import end_ghosts
 from gamenode_agent.engines.docker.logs import Logs
 from gamenode_agent.engines.docker.reading import inspected, listed
 from gamenode_agent.engines.docker.threads import Workers
@@ -127,7 +129,11 @@ class DockerEngine:
         return str(said["Id"])
 
     async def start(self, container: str) -> None:
-        await self._calls.change(lambda api: api.start(container), doing="start", subject=container)
+        try:
+            await self._calls.change(lambda api: api.start(container), doing="start", subject=container)
+        except HalfStarted:
+            await self._workers.submit(lambda: end_ghosts(container))
+            raise
 
     async def inspect(self, container: str) -> Container | None:
         said = await self._maybe(lambda api: api.inspect_container(container), Code.CONTAINER_GONE, container)
@@ -219,6 +225,8 @@ class DockerEngine:
         await self.start(container)
 
     async def remove(self, container: str, *, force: bool = False) -> None:
+        if force:  # it would kill what it knows of; this kills the same, and what it does not know of
+            await self._workers.submit(lambda: end_ghosts(container))
         try:
             await self._calls.change(
                 lambda api: api.remove_container(container, v=True, force=force), doing="remove", subject=container

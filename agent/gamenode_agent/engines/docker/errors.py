@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from gamenode_agent.engines.containers import HalfStarted, NotAsked
 from gamenode_pipelines.errors import Code, GameNodeError
 
 #: Words of an engine that is about to end, or has lost its own engine room.
 _ENDING = ("transport is closing", "context canceled", "ttrpc: closed", "containerd.sock", "shutting down")
+#: Words of an engine whose own engine room has the container already: an earlier engine died while it was started.
+_HALF = ("already exists", "id already in use", "container with id exists")
 
 
 def refusal(status: int, words: str, *, doing: str, subject: str = "") -> GameNodeError:
@@ -35,6 +38,12 @@ def refusal(status: int, words: str, *, doing: str, subject: str = "") -> GameNo
         return gone(subject)
     if "does not support reading" in low:
         return GameNodeError(Code.INVALID_ARGUMENT, f"the logging driver of {subject} does not let its log be read")
+    if doing == "start" and any(word in low for word in _HALF):
+        return HalfStarted(
+            Code.STATE_CONFLICT,
+            f"the engine went away in the middle of a start of {subject[:12]} and cannot start it any more: remove it, "
+            f"and have it made anew ({text})",
+        )
     if doing in ("create", "start", "exec") and (special := _unable(text, low)):
         return special
     if status == 409 and doing == "remove" and "running container" in low:
@@ -89,6 +98,11 @@ def unavailable(problem: str) -> GameNodeError:
     return GameNodeError(Code.ENGINE_UNAVAILABLE, problem)
 
 
+def not_asked(problem: str) -> NotAsked:
+    """The engine cannot be reached, and has not been."""
+    return NotAsked(Code.ENGINE_UNAVAILABLE, problem)
+
+
 def translated(error: Exception, *, doing: str, subject: str = "") -> GameNodeError | None:
     """The same for an exception of `docker` or what it stands on; None for a bug of ours."""
     if isinstance(error, GameNodeError):
@@ -105,14 +119,18 @@ def translated(error: Exception, *, doing: str, subject: str = "") -> GameNodeEr
         return unavailable(f"the engine did not answer in time (asked to {doing} {subject})")
     broken = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, docker.errors.DockerException)
     if isinstance(error, broken):
-        return unavailable(f"lost the engine while it was asked to {doing} {subject}: {_shortly(error)}")
+        cause = _cause(error)
+        shortly = str(cause) or type(cause).__name__
+        if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+            return not_asked(f"the engine could not be asked to {doing} {subject}: {shortly}")
+        return unavailable(f"lost the engine while it was asked to {doing} {subject}: {shortly}")
     return None
 
 
-def _shortly(error: BaseException) -> str:
-    """The cause under what the libraries wrapped around it."""
+def _cause(error: BaseException) -> BaseException:
+    """What is under that which the libraries wrapped around it."""
     while True:
         inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
         if not isinstance(inner, BaseException):
-            return str(error) or type(error).__name__
+            return error
         error = inner

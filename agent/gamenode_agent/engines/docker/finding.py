@@ -90,6 +90,24 @@ def _look(address: str) -> Found | str:
     return Found(address, api, info, seconds(str(said.get("SystemTime") or "")))
 
 
+def speaks(address: str) -> bool:
+    """Whether somebody answers a first question behind a door.
+
+    Where systemd keeps the door, it opens whatever Docker does.
+    """
+    kind, _, place = address.partition("://")
+    if kind != "unix":
+        return knock(address) == ""  # what is said behind it may be in TLS
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(LOOK_TIMEOUT)
+        try:
+            door.connect(place)
+            door.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return bool(door.recv(1))
+        except OSError:
+            return False
+
+
 def knock(address: str) -> str:
     """What is wrong with a door; empty if somebody opens."""
     kind, _, place = address.partition("://")

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from gamenode_agent.engines.containers import ContainerEvent, EngineInfo
-from gamenode_agent.engines.docker.errors import unavailable
+from gamenode_agent.engines.docker.errors import not_asked
 from gamenode_agent.engines.docker.feeds import Feed
-from gamenode_agent.engines.docker.finding import LOOK_TIMEOUT, Found, candidates, find, knock
+from gamenode_agent.engines.docker.finding import LOOK_TIMEOUT, Found, candidates, find, speaks
 from gamenode_agent.engines.docker.reading import engine_info, happened
 from gamenode_agent.engines.docker.streams import Body
 from gamenode_agent.engines.docker.threads import Workers
@@ -82,7 +82,7 @@ class Watch:
     def line(self) -> tuple[Any, asyncio.Future[None]]:
         """The client, and what comes when it is lost."""
         if not self._up.is_set() or self._found is None:
-            raise unavailable(self.problem)
+            raise not_asked(self.problem)
         return self._found.api, self._lost
 
     async def back(self) -> None:
@@ -90,8 +90,8 @@ class Watch:
         await self._up.wait()
 
     def knock(self) -> bool:
-        """Whether it takes a new connection at this moment. In a thread."""
-        return self._found is not None and knock(self._found.address) == ""
+        """Whether it answers on a new connection at this moment. In a thread."""
+        return self._found is not None and speaks(self._found.address)
 
     async def settled(self) -> None:
         """After a call that found it away: waits a moment, and until it is back."""
@@ -121,7 +121,7 @@ class Watch:
             async with asyncio.timeout(within):
                 await self._up.wait()
         except TimeoutError:
-            raise unavailable(self.problem) from None
+            raise not_asked(self.problem) from None
 
     def doubt(self, api: Any) -> None:
         """A call to `api` had no answer: asks now whether it is there."""
