@@ -8,7 +8,7 @@ as `node.name` are looked up directly, everything else goes through a sandbox th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -39,6 +39,8 @@ _PATH: Final = re.compile(r"\s*([a-z]+)((?:\.[A-Za-z_][A-Za-z0-9_]*)+)\s*", re.A
 
 #: What can be asked of: the values of `ROOTS`, each a mapping that may nest.
 Scope = Mapping[str, object]
+#: Looks at a value as text, and at whether it is all there is, and raises ValueError for one that will not do.
+Guard = Callable[[str, bool], None]
 
 
 class ExpressionError(GameNodeError):
@@ -91,13 +93,19 @@ def whole(template: str) -> str | None:
     return None
 
 
-def evaluate(source: str, scope: Scope) -> Scalar | None:
+def evaluate(source: str, scope: Scope, guard: Guard | None = None, *, whole: bool = True) -> Scalar | None:
     """The value of an expression, given without its `${{ }}`.
 
-    Raises ExpressionError where it cannot be read, names something that does not exist, or is no single value.
+    Raises ExpressionError where it cannot be read, names something that does not exist, is no single value, or is one
+    that the guard refuses.
     """
     value = _value(source, scope)
     if value is None or isinstance(value, str | int | float | bool):
+        if guard is not None:
+            try:
+                guard(to_text(value), whole)
+            except ValueError as error:
+                raise ExpressionError(source, str(error)) from error
         if isinstance(value, str):
             return _checked(source, str(value) if type(value) is not str else value)
         return value
@@ -109,8 +117,11 @@ def is_true(source: str, scope: Scope) -> bool:
     return not source or bool(_value(source, scope))
 
 
-def render(template: str, scope: Scope) -> str:
-    """A text with each `${{ }}` replaced by its value: `true`, `false`, numbers as written, nothing as ''."""
+def render(template: str, scope: Scope, guard: Guard | None = None) -> str:
+    """A text with each `${{ }}` replaced by its value: `true`, `false`, numbers as written, nothing as ''.
+
+    Raises ExpressionError as `evaluate` does.
+    """
     parts = find(template)
     if not parts:
         return template
@@ -119,7 +130,7 @@ def render(template: str, scope: Scope) -> str:
     for part in parts:
         if not part.closed:
             raise ExpressionError(part.source, "the ${{ has no }}")
-        value = to_text(evaluate(part.source, scope))
+        value = to_text(evaluate(part.source, scope, guard, whole=False))
         size += len(value)
         if size > MAX_RESULT:
             raise ExpressionError(part.source, f"the text grows beyond {MAX_RESULT} characters")

@@ -6,7 +6,7 @@ Only looks: a container of somebody else's may be waited for too.
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gamenode_agent.containers.naming import restart_label
@@ -26,6 +26,8 @@ MOST_ENDS = 3
 EARLY = 1.0
 #: Bytes of a line that a pattern is tried on.
 _LINE = 16 << 10
+#: Bytes that a pattern may become.
+_PATTERN_MEMORY = 1 << 20
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class ContainerWait:
 
     async def _printed(self, engine: ContainerEngine, container: Container) -> str:
         """The first line of this start of the container that the pattern is in."""
-        wanted = re.compile(self.pattern)
+        search = _search(self.pattern)
         ends, last_end = 0, 0.0
         while True:
             began, identity = container.started_at, container.id
@@ -108,7 +110,7 @@ class ContainerWait:
                 since = container.last_end if container.running else began - EARLY
                 async for line in engine.logs(identity, since=max(last_end, since), follow=True):
                     text = line.data[:_LINE].decode(errors="replace").rstrip("\r\n")
-                    if wanted.search(text):
+                    if search(text):
                         return text
                 container = await self._look(engine)
                 if container.ended:
@@ -156,8 +158,23 @@ def container_wait(context: StepContext) -> InlineRequest:
     values = context.values()
     until, pattern = values["for"], values["pattern"]
     if until == "log":
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise GameNodeError(Code.INVALID_ARGUMENT, f"with.pattern: {pattern!r} is no pattern: {error}") from error
+        _search(pattern)
     return context.inline(ContainerWait(context.tools, values["name"], until, pattern, values["seconds"]))
+
+
+def _search(pattern: str) -> Callable[[str], object]:
+    """Looks for the pattern in a line, in time that grows with the line alone: no pattern can hold up the agent.
+
+    Raises GameNodeError for one that is none.
+    """
+    import re2  # type: ignore[import-untyped]  # late: few steps need it
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _PATTERN_MEMORY
+    try:
+        found: Callable[[str], object] = re2.compile(pattern, options).search
+    except re2.error as error:
+        problem = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"with.pattern: {pattern!r} is no pattern: {problem}") from error
+    return found

@@ -45,25 +45,26 @@ def rendered(kind: str, with_: Mapping[str, Setting], scope: expressions.Scope) 
     A value that is one whole `${{ }}` keeps its type; an optional field other than text that comes out empty counts as
     not given. Raises GameNodeError(INVALID_ARGUMENT).
     """
-    values = {name: _rendered(value, scope, (name,)) for name, value in with_.items()}
+    guards = _kind(kind).guards
+    values = {name: _rendered(value, scope, (name,), guards.get(name)) for name, value in with_.items()}
     return check(kind, values)
 
 
-def _rendered(value: Any, scope: expressions.Scope, path: Path) -> Any:
+def _rendered(value: Any, scope: expressions.Scope, path: Path, guard: expressions.Guard | None) -> Any:
     match value:
         case str() if is_template(value):
             try:
                 if (source := expressions.whole(value)) is None:
-                    return expressions.render(value, scope)
-                found = expressions.evaluate(source, scope)
+                    return expressions.render(value, scope, guard)
+                found = expressions.evaluate(source, scope, guard)
             except expressions.ExpressionError as error:
                 where = spelled(path, "with")
                 raise GameNodeError(error.code, f"{where}: {error.message}", details=error.details) from error
             return "" if found is None else found
         case Mapping():
-            return {name: _rendered(item, scope, (*path, name)) for name, item in value.items()}
+            return {name: _rendered(item, scope, (*path, name), guard) for name, item in value.items()}
         case tuple() | list():
-            return tuple(_rendered(item, scope, (*path, number)) for number, item in enumerate(value))
+            return tuple(_rendered(item, scope, (*path, number), guard) for number, item in enumerate(value))
         case _:
             return value
 

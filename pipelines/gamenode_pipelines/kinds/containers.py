@@ -30,9 +30,13 @@ from gamenode_pipelines.kinds.stopping import STOP
 from gamenode_pipelines.kinds.volumes import VOLUMES
 from gamenode_pipelines.kinds.wrong import Item
 from gamenode_pipelines.placement import ENGINE
+from gamenode_pipelines.wording import shown
 from gamenode_pipelines.written import text_of
 
 _LONGEST_PATTERN: Final = 300
+#: What a search in linear time cannot have, in a pattern without what only looks like it.
+_PLAIN: Final = re.compile(r"\\[^1-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_SLOW: Final = re.compile(r"\\[1-9]|\(\?(?:<?[=!]|[>(#]|P=)|[*+?}]\+")
 RESOURCES: Final = Record(
     {
         "cpus": Field(CORES, "Cores."),
@@ -41,6 +45,7 @@ RESOURCES: Final = Record(
         "ulimits": Field(engine.ULIMITS, "Limits of each process: `{nofile: 4096}`, `{nofile: 1024:4096}`."),
     },
     name="`resources`",
+    meant={"mem_limit": "memory", "mem": "memory", "cpu": "cpus", "nano_cpus": "cpus", "pids_limit": "pids"},
 )
 LOGGING: Final = Record(
     {
@@ -48,6 +53,7 @@ LOGGING: Final = Record(
         "options": Field(MappingOf(TEXT), "Options of the driver."),
     },
     name="`logging`",
+    meant={"type": "driver", "log_driver": "driver", "config": "options", "opts": "options"},
 )
 _FIELDS: Final[Mapping[str, Field]] = {
     "name": Field(engine.NAME, "The container's name, the same for whoever asks for it.", True),
@@ -125,6 +131,10 @@ def _expression(value: object) -> str:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"is not a regular expression: {error}") from error
+    if found := _SLOW.search(_PLAIN.sub("x", text)):
+        raise ValueError(
+            f"has {shown(found[0])} in it, with which a search can take for ever: no lookaround, no back reference"
+        )
     return text
 
 
@@ -136,12 +146,18 @@ def _archive(value: object) -> str:
 
 
 _MEANT: Final = {
-    "environment": "env", "container_name": "name", "mem_limit": "resources", "memory": "resources",
-    "pids": "resources", "cpus": "resources", "ulimits": "resources", "limits": "resources", "mounts": "volumes",
-    "publish": "ports", "network_mode": "network", "networks": "network", "working_dir": "workdir",
-    "interactive": "stdin_open", "args": "command", "cmd": "command", "pull_policy": "pull",
-    "restart_policy": "restart", "force": "replace", "stop_signal": "stop", "stop_grace_period": "stop",
-    "grace": "stop", "log_driver": "logging",
+    "environment": "env", "envs": "env", "container_name": "name", "mem_limit": "resources.memory",
+    "memory": "resources.memory", "mem": "resources.memory", "pids": "resources.pids", "pids_limit": "resources.pids",
+    "cpus": "resources.cpus", "cpu": "resources.cpus", "nano_cpus": "resources.cpus", "cpu_limit": "resources.cpus",
+    "ulimits": "resources.ulimits", "limits": "resources", "deploy": "resources", "mounts": "volumes",
+    "volume": "volumes", "binds": "volumes", "publish": "ports", "port": "ports", "expose": "ports",
+    "port_bindings": "ports", "network_mode": "network", "networks": "network", "net": "network",
+    "working_dir": "workdir", "working_directory": "workdir", "interactive": "stdin_open", "args": "command",
+    "cmd": "command", "run": "command", "pull_policy": "pull", "restart_policy": "restart", "force": "replace",
+    "stop_command": "stop.command", "stop_signal": "stop.signal", "stop_grace_period": "stop.grace",
+    "stop_timeout": "stop.grace", "grace": "stop.grace", "log_driver": "logging.driver", "log_opt": "logging.options",
+    "log_options": "logging.options", "health_check": "healthcheck", "capabilities": "cap_add",
+    "device_requests": "gpus", "shm": "shm_size",
 }  # fmt: skip
 _MADE: Final = {
     "id": "the container's id",
@@ -221,7 +237,7 @@ CONTAINERS: Final = (
                 "for": Field(_STATES, "What is waited for.", default="running"),
                 "pattern": Field(
                     Leaf("regular expression", _expression, SCALAR_SCHEMA, empty=""),
-                    "What a line of the log must match, with `for: log`.",
+                    "What a line of the log must match, with `for: log`; no lookaround, no back reference.",
                 ),
                 "seconds": Field(SECONDS, "How long it is waited for; as long as the step may take where left out."),
             },

@@ -21,13 +21,22 @@ RCON_PROTOCOLS: Final = ("quake3", "source", "teeworlds")
 
 
 def _line(value: object) -> str:
-    """One line: no value of an expression can make two of it. What a `;` in it means is the console's own affair."""
+    """One line: no value of an expression can make two of it. What a `;` written in it means is its own affair."""
     text = text_of(value)
     if not text.strip():
         raise ValueError("is empty; write a command")
     if any(ord(character) < 32 and character != "\t" for character in text):
         raise ValueError(f"{shown(text)} has a line break or another control character in it; write one item a command")
     return text
+
+
+def _no_command(value: str, whole: bool) -> None:
+    """A value may be a command or a part of one, and never adds one: consoles part them at `;`, but not in quotes."""
+    found = next((sign for sign in (";" if whole else ';"') if sign in value), "")
+    if found:
+        raise ValueError(
+            f"its value {shown(value)} has a {found} in it, which could add a command; write one item each"
+        )
 
 
 def _where(protocols: tuple[str, ...]) -> dict[str, Field]:
@@ -72,5 +81,6 @@ GAMES: Final = (
             meant=_MEANT,
         ),
         outputs={"reply": "the last command's answer"},
+        guards={"commands": _no_command},
     ),
 )

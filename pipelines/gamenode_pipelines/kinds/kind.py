@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from gamenode_pipelines.expressions import Guard
 from gamenode_pipelines.kinds.shapes import Field, Record
 
 
@@ -26,6 +27,8 @@ class Kind:
     idempotent: bool = False
     capabilities: Callable[[Mapping[str, Any]], frozenset[str]] = _nothing
     outputs: Mapping[str, str] | None = None
+    #: By field: what looks at the value of each expression in it.
+    guards: Mapping[str, Guard] = field(default_factory=dict)
 
     @property
     def fields(self) -> Mapping[str, Field]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -133,6 +133,10 @@ def _each(entries: Sequence[Entry]) -> tuple[Port, ...]:
     return tuple(port for entry in entries for port in entry.ports)
 
 
-PORTS: Final = ListOf(
-    Leaf("port", lambda value: parse(text_of(value)), SCALAR_SCHEMA, write=str), rule=_apart, gather=_each
-)
+def _entry(value: object) -> Entry:
+    if isinstance(value, Mapping):
+        raise ValueError(f"is a mapping; write it like {_EXAMPLES}")
+    return parse(text_of(value))
+
+
+PORTS: Final = ListOf(Leaf("port", _entry, SCALAR_SCHEMA, write=str), rule=_apart, gather=_each)

@@ -78,7 +78,11 @@ def test_a_step_of_a_kind_is_read_and_its_values_have_one_spelling() -> None:
         (step("container.job", "{image: x}", "    retry: {on: lost}\n"), "5:17: a lost step may have run"),
         # its fields
         (RUN + "      imge: x\n", "8:7: unknown field 'imge' of container.run; did you mean 'image'?"),
-        (RUN + "      memory: 1g\n", "8:7: unknown field 'memory' of container.run; did you mean 'resources'?"),
+        (RUN + "      memory: 1g\n", "8:7: unknown field 'memory' of container.run; did you mean 'resources.memory'?"),
+        (
+            RUN + "      mem_limit: 1g\n",
+            "8:7: unknown field 'mem_limit' of container.run; did you mean 'resources.memory'?",
+        ),
         (RUN + "      environment: {}\n", "8:7: unknown field 'environment' of container.run; did you mean 'env'?"),
         (RUN + "      secrets: {a: b}\n", "8:7: not yet: `secrets`"),
         (RUN + "      tty: maybe\n", "8:12: `tty` must be true or false, not 'maybe'"),

@@ -123,6 +123,21 @@ async def test_its_own_time_is_named_when_it_is_up() -> None:
     assert caught.value.code is Code.STEP_TIMEOUT
 
 
+async def test_no_pattern_holds_up_the_agent() -> None:
+    engine = FakeEngine()
+    await made(engine, f"print={'a' * 200}!", "sleep=60")
+    await until(lambda: next(iter(engine.everything.values())).log)
+    with pytest.raises(GameNodeError, match="did not print") as caught:
+        await wait(engine, **{"for": "log", "pattern": "(a+)+$", "seconds": "100ms"})
+    assert caught.value.code is Code.STEP_TIMEOUT
+
+
+async def test_a_pattern_that_cannot_be_searched_for_is_named() -> None:
+    with pytest.raises(GameNodeError, match=r"with\.pattern: 'x\{1,2000\}' is no pattern: .*repetition size") as caught:
+        await wait(FakeEngine(), **{"for": "log", "pattern": "x{1,2000}"})
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
 async def test_one_that_is_not_there_is_not_waited_for() -> None:
     with pytest.raises(GameNodeError, match="'oa'") as caught:
         await wait(FakeEngine())

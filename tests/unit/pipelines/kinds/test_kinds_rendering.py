@@ -94,13 +94,30 @@ def test_no_value_makes_two_commands_of_one() -> None:
         rendered("game.rcon", given, SCOPE)
 
 
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [("say ${{ params.x }}", "a; quit"), ("${{ params.x }}", "say a;quit"), ('say "${{ params.x }}"', 'a" quit "')],
+)
+def test_no_value_adds_a_command_where_a_console_parts_them(command: str, value: str) -> None:
+    given = {"protocol": "source", "port": 1, "password": "a;b", "commands": ["status", command]}
+    with pytest.raises(GameNodeError, match=r"with\.commands\[1\]: .*params\.x.* could add a command") as caught:
+        rendered("game.rcon", given, {"params": {"x": value}})
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_value_may_be_a_whole_command_and_what_is_written_may_part_them() -> None:
+    given = {"protocol": "source", "port": 1, "password": "x", "commands": ["${{ params.x }}", "a;b ${{ params.y }}"]}
+    values = rendered("game.rcon", given, {"params": {"x": 'say "hello there"', "y": 5}})
+    assert values["commands"] == ('say "hello there"', "a;b 5")
+
+
 def test_everything_wrong_is_said_at_once_with_the_nearest_name() -> None:
     with pytest.raises(GameNodeError) as caught:
         check("container.run", {"nam": "x", "image": "", "secrets": {}, "cpus": 1, "resources": {"memry": 1}})
     assert caught.value.message.removeprefix("with.").split("; with.") == [
         "nam: unknown field 'nam' of container.run; did you mean 'name'?",
         "secrets: not yet: `secrets`; mount a file of the node with `volumes`, read-only, meanwhile",
-        "cpus: unknown field 'cpus' of container.run; did you mean 'resources'?",
+        "cpus: unknown field 'cpus' of container.run; did you mean 'resources.cpus'?",
         "name: `name` is missing in container.run",
         "image: is empty",
         "resources.memry: unknown field 'memry' of `resources`; did you mean 'memory'?",

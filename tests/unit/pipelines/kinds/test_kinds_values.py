@@ -134,7 +134,12 @@ def test_a_value_is_typed(path: str, value: Any, typed: Any) -> None:
         ("container.load/from", "oa.tar", "must be the path from / of a `docker save` archive"),
         ("container.wait/pattern", "(", "is not a regular expression"),
         ("container.wait/pattern", "(" * 300, "is not a regular expression"),
+        ("container.wait/pattern", r"(a|b)\1", "no back reference"),
+        ("container.wait/pattern", r"ready(?!\.)", "no lookaround"),
+        ("container.wait/pattern", r"(?<=map )x", "no lookaround"),
+        ("container.wait/pattern", "a++b", "with which a search can take for ever"),
         ("container.wait/pattern", "x" * 301, "has 301 characters"),
+        ("ports", [{"target": 80, "published": 8080}], "is a mapping; write it like 28000:27960/udp"),
         ("game.query/protocol", "quake", "'quake' is none of"),
         ("game.rcon/commands", ["say a\nquit"], "has a line break or another control character"),
         ("game.rcon/commands", [""], "is empty"),
@@ -145,6 +150,11 @@ def test_a_bad_value_is_refused(path: str, value: Any, words: str) -> None:
     for read in (type.check, type.normal):
         with pytest.raises(ValueError, match=re.escape(words)):
             read(value)
+
+
+@pytest.mark.parametrize("pattern", [r"^map \w+$", r"a+\++", r"[(?=]", r"[]+]+", "(?i)ready", "(?P<map>x)", r"x{2,3}?"])
+def test_a_pattern_that_only_looks_slow_is_none(pattern: str) -> None:
+    assert field("container.wait/pattern").check(pattern) == pattern
 
 
 def test_a_stop_command_for_the_input_is_a_line_and_one_that_is_run_is_words() -> None:
