@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gamenode_agent.engines import inline_attempt, inline_executor
 from gamenode_agent.engines.inline import LostTrack, Result
+from gamenode_agent.engines.inline_log import InlineLog
 from gamenode_agent.engines.inline_records import Record
 from gamenode_agent.supervisor.client import Phase
 from gamenode_pipelines.errors import Code, Error, GameNodeError
@@ -340,6 +341,51 @@ async def test_an_end_that_was_while_no_agent_looked_keeps_its_time(tmp_path: Pa
         step.brings = Result(exit_code=0, ended_at=ended)
         agent.start(step)
         assert (await agent.end()).ended_at == pytest.approx(ended)
+
+
+@pytest.mark.parametrize("until_stopped", [False, True])
+async def test_one_whose_log_cannot_be_taken_up_is_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until_stopped: bool
+) -> None:
+    first, second = Scripted(), Scripted(exit_code=137)
+
+    async def broken(_: InlineLog) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with played_agent(tmp_path / "a") as agent:
+        agent.start(first)
+        await agent.begun(first)
+    monkeypatch.setattr(InlineLog, "resume", broken)
+    async with played_agent(tmp_path / "a") as agent:
+        agent.start(second, resumed=True)
+        if until_stopped:
+            stop(agent)
+        report = await agent.end()
+        assert (report.phase, report.exit_code) == (Phase.ENDED, 137)
+        assert report.error is not None
+        assert report.error.code is (Code.CANCELLED if until_stopped else Code.INTERNAL)
+    assert second.happened == ["end"], "nothing of what the first agent began is left"
+    async with played_agent(tmp_path / "a") as agent:
+        assert agent.found() == report, "its end is on disk"
+
+
+async def test_one_whose_log_cannot_be_closed_has_an_end_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Scripted(Result(exit_code=0))
+
+    async def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(InlineLog, "finish", broken)
+    async with played_agent(tmp_path / "a") as agent:
+        agent.start(step)
+        step.go.set()
+        report = await agent.end()
+        assert report.error is not None
+        assert (report.exit_code, report.error.code, report.log) == (0, Code.STORAGE_FULL, None)
+    async with played_agent(tmp_path / "a") as agent:
+        assert agent.found() == report
 
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
