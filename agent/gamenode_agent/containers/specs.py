@@ -5,7 +5,6 @@ Looks at the host for what an engine would only complain of late or in its own w
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -42,10 +41,16 @@ def stop_of(values: Mapping[str, Any]) -> StopWish:
 
 
 def spec_hash(values: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """Names what a container is made from. `env` is its environment without what differs by attempt."""
-    content = {name: value for name, value in values.items() if name not in _NOT_HASHED}
+    """Names what a container is made from. `env` is its environment without what differs by attempt.
+
+    Only what is said counts: an agent of a later version, which knows more fields, finds the same name.
+    """
+    from gamenode_pipelines.kinds import KINDS  # as `StepContext.values`
+
+    said = KINDS["container.run"].record.said(values)
+    content = {name: value for name, value in said.items() if name not in _NOT_HASHED}
     content["env"] = dict(env)
-    text = json.dumps(content, sort_keys=True, default=_plain)
+    text = json.dumps(_plain(content), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -191,11 +196,17 @@ def _health(check: Any) -> HealthCheck | None:
     return HealthCheck(tuple(check.test), **given)
 
 
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, tuple | frozenset | set):
-        return list(value)
-    raise TypeError(f"{value!r} is nothing a step is given")
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; of one with named parts those that are not as they would be anyway."""
+    match value:
+        case Mapping():
+            return {name: _plain(item) for name, item in value.items()}
+        case tuple() if defaults := getattr(value, "_field_defaults", None):
+            parts = value._asdict()  # type: ignore[attr-defined]
+            return {
+                name: _plain(item) for name, item in parts.items() if name not in defaults or item != defaults[name]
+            }
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case _:
+            return value

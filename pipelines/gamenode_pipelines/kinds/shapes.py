@@ -176,6 +176,16 @@ class Record:
         findings.end()
         return self.build(values)
 
+    def said(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of checked values those that say more than is so without them. A new field changes nothing in it."""
+        found: dict[str, Any] = {}
+        for name, entry in self.fields.items():
+            value = values.get(name, entry.unset)
+            if value != entry.unset:
+                inner = isinstance(entry.type, Record) and isinstance(value, Mapping)
+                found[name] = entry.type.said(value) if inner else value  # type: ignore[attr-defined]
+        return found
+
     def normal(self, value: object) -> dict[str, Setting]:
         """The given fields as a plan has them, in the order of the table."""
         findings = Findings()

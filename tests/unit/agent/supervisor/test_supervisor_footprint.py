@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -29,18 +30,24 @@ async def test_five_hundred_quick_steps_in_a_small_process(tmp_path: Path) -> No
     async with supervised(tmp_path) as host:
         await host.run("true")
         before = _descriptors(host.client.pid)
-        began = time.monotonic()
+        ratios = []
         for _ in range(10):
+            began = time.monotonic()
+            for _ in range(50):
+                os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+            bare = time.monotonic() - began
+            began = time.monotonic()
             keys = [host.key() for _ in range(50)]
             await asyncio.gather(*(host.client.spawn(host.request(["/bin/true"], key)) for key in keys))
             for key in keys:
                 assert (await host.end_of(key)).exit_code == 0
             await host.client.forget(keys)
-        took = time.monotonic() - began
+            ratios.append((time.monotonic() - began) / bare)
         await host.run("yes | head -c 70000000", log_limit=MIB)
         assert _memory(host.client.pid) <= 16 * MIB
         assert _descriptors(host.client.pid) == before
-        assert 500 / took > 300
+        # In processes started and awaited one by one beside them: fifty at once, each with its folder and records.
+        assert statistics.median(ratios) <= 6
         assert len(host.ends) == 502
 
 
