@@ -20,6 +20,8 @@ from gamenode_server.logs.refs import LogRef
 RING_EVENTS = 4096
 RING_BYTES = 16 << 20
 BATCH = 500
+#: A watch on all runs notes so many; one that fell further behind has to begin anew.
+CHANGED_RUNS = 10_000
 
 #: Subscribe from now on.
 NOW = -1
@@ -87,9 +89,19 @@ class Changes:
     tasks: set[str] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
     logs: set[LogRef] = field(default_factory=set)
+    #: More runs have changed than are named here.
+    behind: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.runs or self.tasks or self.nodes or self.logs)
+
+    def add(self, more: Changes) -> None:
+        """Takes over others."""
+        self.runs |= more.runs
+        self.tasks |= more.tasks
+        self.nodes |= more.nodes
+        self.logs |= more.logs
+        self.behind = self.behind or more.behind
 
 
 class Watch:
@@ -142,6 +154,7 @@ class Hub:
         self._history: History | None = None
         self._news = asyncio.Event()
         self._of_run: dict[str, set[Watch]] = {}
+        self._of_runs: set[Watch] = set()
         self._of_nodes: set[Watch] = set()
 
     def connect(self, history: History, *, newest: int) -> None:
@@ -161,9 +174,10 @@ class Hub:
     ) -> None:
         """Tells of one commit."""
         self.publish(events)
-        if self._of_run:
+        if self._of_run or self._of_runs:
             for run_id in runs:
                 self.mark_run(run_id)
+        if self._of_run:
             for task in tasks:
                 self.mark_task(task.run_id, task.id)
         if self._of_nodes:
@@ -184,9 +198,15 @@ class Hub:
         self._news = asyncio.Event()
 
     def mark_run(self, run_id: str) -> None:
-        """A run has changed."""
+        """A run has changed, or was deleted."""
         for watch in self._of_run.get(run_id, ()):
             watch.note().runs.add(run_id)
+        for watch in self._of_runs:
+            changes = watch.note()
+            if len(changes.runs) < CHANGED_RUNS:
+                changes.runs.add(run_id)
+            elif run_id not in changes.runs:
+                changes.behind = True
 
     def mark_task(self, run_id: str, task_id: str) -> None:
         """A task has changed."""
@@ -209,6 +229,12 @@ class Hub:
         """A watch on one run: the run itself, its tasks, its logs."""
         watch = Watch(lambda closed: self._leave_run(run_id, closed))
         self._of_run.setdefault(run_id, set()).add(watch)
+        return watch
+
+    def watch_runs(self) -> Watch:
+        """A watch on which runs change or are deleted: the runs themselves, without their tasks."""
+        watch = Watch(self._of_runs.discard)
+        self._of_runs.add(watch)
         return watch
 
     def watch_nodes(self) -> Watch:

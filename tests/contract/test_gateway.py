@@ -145,6 +145,24 @@ async def test_a_watch_that_ends_before_its_run_is_opened_again(fake: FakeContro
     assert [update.ended for update in updates] == [False, False, True]
 
 
+async def test_the_watch_of_all_runs_begins_anew_after_a_break(fake: FakeControl, gateway: Gateway) -> None:
+    async def broken() -> AsyncIterator[pipeline_management_pb2.RunsUpdate]:
+        yield pipeline_management_pb2.RunsUpdate(runs=[a_run()], snapshot=True, cursor=1)
+        raise GameNodeError(Code.DISCONNECTED, "stopping")
+
+    again = pipeline_management_pb2.RunsUpdate(runs=[a_run()], snapshot=True, cursor=2)
+    streams = iter([broken(), [again]])
+    fake.answers["WatchRuns"] = lambda request: next(streams)
+    cursors: list[int] = []
+    async for update in gateway.pipelines.watch_runs(limit=7):
+        assert update.snapshot
+        cursors.append(update.cursor)
+        if len(cursors) == 2:
+            break
+    assert cursors == [1, 2]
+    assert [request.limit for request in fake.requests("WatchRuns")] == [7, 7]
+
+
 async def test_logs_that_are_sent_again_come_once(fake: FakeControl, gateway: Gateway) -> None:
     ref = common_pb2.AttemptRef(task_id="t", fence=1, step_id="one", attempt=1)
 
@@ -249,12 +267,15 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "CancelRuns": gateway.pipelines.cancel(["r"]),
         "ResolveTask": gateway.pipelines.resolve("r", node="n", outcome="failed", reason="x"),
         "ExplainRun": gateway.pipelines.explain("r"),
+        "RetryRun": gateway.pipelines.retry(pipeline_management_pb2.RetryRunRequest()),
+        "WatchRuns": _first(gateway.pipelines.watch_runs()),
         "WatchRun": _first(gateway.pipelines.watch_run("r")),
         "GetStatus": gateway.state.status(),
         "ListNodes": gateway.state.list_nodes(),
         "GetNode": gateway.state.get_node("n"),
         "GetNodeMetrics": gateway.state.node_metrics("n"),
         "LabelNode": gateway.state.label_node("n", set={}, remove=[]),
+        "SetNodeAdminState": gateway.state.set_admin_state(["n"], common_pb2.ADMIN_STATE_ACTIVE),
         "RevokeNode": gateway.state.revoke_node("n"),
         "RemoveNode": gateway.state.remove_node("n"),
         "WatchNodes": _first(gateway.state.watch_nodes()),

@@ -47,6 +47,11 @@ class PipelineCalls:
         response = await self._link.call(self._stub.RunPipeline, request, repeatable=bool(request.request_id))
         return response.run
 
+    async def retry(self, request: messages.RetryRunRequest) -> messages.RunDocument:
+        """Starts a run like one that has ended. With a `request_id` a lost answer is asked for again, as in `run`."""
+        response = await self._link.call(self._stub.RetryRun, request, repeatable=bool(request.request_id))
+        return response.run
+
     async def list_runs(
         self, *, state: str = "", pipeline: str = "", limit: int = 0, after: str = ""
     ) -> messages.ListRunsResponse:
@@ -84,3 +89,14 @@ class PipelineCalls:
             yield update
             if update.ended:
                 return
+
+    async def watch_runs(self, *, limit: int = 0) -> AsyncIterator[messages.RunsUpdate]:
+        """A snapshot of the newest runs and of all that have not ended, then runs as they change. Never ends.
+
+        `limit` is how many of the newest (0: the server's choice). A snapshot comes again after a lost connection.
+        """
+        request = messages.WatchRunsRequest(limit=limit)
+        async for update in self._link.resume(
+            lambda: self._link.stream(self._stub.WatchRuns, request), over=lambda: False
+        ):
+            yield update

@@ -87,6 +87,13 @@ class StateCalls:
         request = messages.LabelNodeRequest(node=node, set=set, remove=remove)
         return await self._link.call(self._stub.LabelNode, request, repeatable=True)
 
+    async def set_admin_state(
+        self, nodes: Sequence[str], state: common_pb2.AdminState, *, reason: str = ""
+    ) -> Sequence[nodes_pb2.Node]:
+        """Says whether nodes get work; all of them, or none where one is unknown."""
+        request = messages.SetNodeAdminStateRequest(nodes=nodes, state=state, reason=reason)
+        return (await self._link.call(self._stub.SetNodeAdminState, request, repeatable=True)).nodes
+
     async def revoke_node(self, node: str, *, reason: str = "") -> nodes_pb2.Node:
         """Refuses a node from now on."""
         request = messages.RevokeNodeRequest(node=node, reason=reason)

@@ -60,6 +60,11 @@ class PipelineManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.FromString,
                 _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/RetryRun',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.FromString,
+                _registered_method=True)
         self.ListRuns = channel.unary_unary(
                 '/gamenode.v1.PipelineManagement/ListRuns',
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListRunsRequest.SerializeToString,
@@ -89,6 +94,11 @@ class PipelineManagementStub:
                 '/gamenode.v1.PipelineManagement/WatchRun',
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunUpdate.FromString,
+                _registered_method=True)
+        self.WatchRuns = channel.unary_stream(
+                '/gamenode.v1.PipelineManagement/WatchRuns',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
                 _registered_method=True)
 
 
@@ -125,6 +135,13 @@ class PipelineManagementServicer:
 
     def RunPipeline(self, request, context):
         """Creates a run. The same `request_id` with the same content answers with the same run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryRun(self, request, context):
+        """Creates a run like one that has ended: its nodes, its parameters, what it ran. `request_id` as in `RunPipeline`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +187,13 @@ class PipelineManagementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchRuns(self, request, context):
+        """A snapshot, then runs as they change, without their tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PipelineManagementServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +220,11 @@ def add_PipelineManagementServicer_to_server(servicer, server):
             'RunPipeline': grpc.unary_unary_rpc_method_handler(
                     servicer.RunPipeline,
                     request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RetryRunRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.SerializeToString,
             ),
             'ListRuns': grpc.unary_unary_rpc_method_handler(
@@ -227,6 +256,11 @@ def add_PipelineManagementServicer_to_server(servicer, server):
                     servicer.WatchRun,
                     request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunUpdate.SerializeToString,
+            ),
+            'WatchRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRuns,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -364,6 +398,33 @@ class PipelineManagement:
             target,
             '/gamenode.v1.PipelineManagement/RunPipeline',
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/RetryRun',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RetryRunRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineResponse.FromString,
             options,
             channel_credentials,
@@ -527,6 +588,33 @@ class PipelineManagement:
             '/gamenode.v1.PipelineManagement/WatchRun',
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/WatchRuns',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
             options,
             channel_credentials,
             insecure,

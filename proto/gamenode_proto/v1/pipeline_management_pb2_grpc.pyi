@@ -43,6 +43,8 @@ class PipelineManagementStub:
     """Compiles a pipeline with parameters and shows what would run, and where."""
     RunPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RunPipelineResponse]
     """Creates a run. The same `request_id` with the same content answers with the same run."""
+    RetryRun: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.RetryRunRequest, _pipeline_management_pb2.RunPipelineResponse]
+    """Creates a run like one that has ended: its nodes, its parameters, what it ran. `request_id` as in `RunPipeline`."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListRunsRequest, _pipeline_management_pb2.ListRunsResponse]
     """Newest first."""
     GetRun: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.GetRunRequest, _pipeline_management_pb2.RunDocument]
@@ -53,6 +55,8 @@ class PipelineManagementStub:
     """Why a run does not move, in one line per task that does not."""
     WatchRun: _grpc.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunRequest, _pipeline_management_pb2.RunUpdate]
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
+    WatchRuns: _grpc.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]
+    """A snapshot, then runs as they change, without their tasks."""
 
 @_typing.type_check_only
 class PipelineManagementAsyncStub(PipelineManagementStub):
@@ -69,6 +73,8 @@ class PipelineManagementAsyncStub(PipelineManagementStub):
     """Compiles a pipeline with parameters and shows what would run, and where."""
     RunPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RunPipelineResponse]  # type: ignore[assignment]
     """Creates a run. The same `request_id` with the same content answers with the same run."""
+    RetryRun: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.RetryRunRequest, _pipeline_management_pb2.RunPipelineResponse]  # type: ignore[assignment]
+    """Creates a run like one that has ended: its nodes, its parameters, what it ran. `request_id` as in `RunPipeline`."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListRunsRequest, _pipeline_management_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Newest first."""
     GetRun: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.GetRunRequest, _pipeline_management_pb2.RunDocument]  # type: ignore[assignment]
@@ -79,6 +85,8 @@ class PipelineManagementAsyncStub(PipelineManagementStub):
     """Why a run does not move, in one line per task that does not."""
     WatchRun: _aio.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunRequest, _pipeline_management_pb2.RunUpdate]  # type: ignore[assignment]
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
+    WatchRuns: _aio.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]  # type: ignore[assignment]
+    """A snapshot, then runs as they change, without their tasks."""
 
 class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
     """Served to operators."""
@@ -122,6 +130,14 @@ class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pipeline_management_pb2.RunPipelineResponse, _abc.Awaitable[_pipeline_management_pb2.RunPipelineResponse]]:
         """Creates a run. The same `request_id` with the same content answers with the same run."""
+
+    @_abc_1.abstractmethod
+    def RetryRun(
+        self,
+        request: _pipeline_management_pb2.RetryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.RunPipelineResponse, _abc.Awaitable[_pipeline_management_pb2.RunPipelineResponse]]:
+        """Creates a run like one that has ended: its nodes, its parameters, what it ran. `request_id` as in `RunPipeline`."""
 
     @_abc_1.abstractmethod
     def ListRuns(
@@ -168,5 +184,13 @@ class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_pipeline_management_pb2.RunUpdate], _abc.AsyncIterator[_pipeline_management_pb2.RunUpdate]]:
         """A snapshot, then what changes, until the run has ended and its logs have settled."""
+
+    @_abc_1.abstractmethod
+    def WatchRuns(
+        self,
+        request: _pipeline_management_pb2.WatchRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pipeline_management_pb2.RunsUpdate], _abc.AsyncIterator[_pipeline_management_pb2.RunsUpdate]]:
+        """A snapshot, then runs as they change, without their tasks."""
 
 def add_PipelineManagementServicer_to_server(servicer: PipelineManagementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -312,6 +312,55 @@ class LabelNodeRequest(_message.Message):
 Global___LabelNodeRequest: _TypeAlias = LabelNodeRequest  # noqa: Y015
 
 @_typing.final
+class SetNodeAdminStateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    state: _common_pb2.AdminState.ValueType
+    """`active`, `cordoned` or `disabled`."""
+    reason: _builtins.str
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        state: _common_pb2.AdminState.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNodeAdminStateRequest: _TypeAlias = SetNodeAdminStateRequest  # noqa: Y015
+
+@_typing.final
+class SetNodeAdminStateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_nodes_pb2.Node]:
+        """In the order they were named, each once."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_nodes_pb2.Node] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNodeAdminStateResponse: _TypeAlias = SetNodeAdminStateResponse  # noqa: Y015
+
+@_typing.final
 class RevokeNodeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -61,6 +61,11 @@ class StateManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.LabelNodeRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_nodes__pb2.Node.FromString,
                 _registered_method=True)
+        self.SetNodeAdminState = channel.unary_unary(
+                '/gamenode.v1.StateManagement/SetNodeAdminState',
+                request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateResponse.FromString,
+                _registered_method=True)
         self.RevokeNode = channel.unary_unary(
                 '/gamenode.v1.StateManagement/RevokeNode',
                 request_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.RevokeNodeRequest.SerializeToString,
@@ -145,6 +150,13 @@ class StateManagementServicer:
 
     def LabelNode(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetNodeAdminState(self, request, context):
+        """Whether nodes get work: `cordoned` ones get no new tasks, `disabled` ones also none that wait for them.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -246,6 +258,11 @@ def add_StateManagementServicer_to_server(servicer, server):
                     servicer.LabelNode,
                     request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.LabelNodeRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_nodes__pb2.Node.SerializeToString,
+            ),
+            'SetNodeAdminState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNodeAdminState,
+                    request_deserializer=gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateResponse.SerializeToString,
             ),
             'RevokeNode': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeNode,
@@ -434,6 +451,33 @@ class StateManagement:
             '/gamenode.v1.StateManagement/LabelNode',
             gamenode__proto_dot_v1_dot_state__management__pb2.LabelNodeRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_nodes__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetNodeAdminState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.StateManagement/SetNodeAdminState',
+            gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_state__management__pb2.SetNodeAdminStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class StateManagementStub:
     GetNodeMetrics: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.GetNodeMetricsRequest, _state_management_pb2.GetNodeMetricsResponse]
     """Samples of the last hour, oldest first."""
     LabelNode: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.LabelNodeRequest, _nodes_pb2.Node]
+    SetNodeAdminState: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.SetNodeAdminStateRequest, _state_management_pb2.SetNodeAdminStateResponse]
+    """Whether nodes get work: `cordoned` ones get no new tasks, `disabled` ones also none that wait for them."""
     RevokeNode: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.RevokeNodeRequest, _nodes_pb2.Node]
     """Refused from now on; its session is closed at once."""
     RemoveNode: _grpc.UnaryUnaryMultiCallable[_state_management_pb2.RemoveNodeRequest, _state_management_pb2.RemoveNodeResponse]
@@ -74,6 +76,8 @@ class StateManagementAsyncStub(StateManagementStub):
     GetNodeMetrics: _aio.UnaryUnaryMultiCallable[_state_management_pb2.GetNodeMetricsRequest, _state_management_pb2.GetNodeMetricsResponse]  # type: ignore[assignment]
     """Samples of the last hour, oldest first."""
     LabelNode: _aio.UnaryUnaryMultiCallable[_state_management_pb2.LabelNodeRequest, _nodes_pb2.Node]  # type: ignore[assignment]
+    SetNodeAdminState: _aio.UnaryUnaryMultiCallable[_state_management_pb2.SetNodeAdminStateRequest, _state_management_pb2.SetNodeAdminStateResponse]  # type: ignore[assignment]
+    """Whether nodes get work: `cordoned` ones get no new tasks, `disabled` ones also none that wait for them."""
     RevokeNode: _aio.UnaryUnaryMultiCallable[_state_management_pb2.RevokeNodeRequest, _nodes_pb2.Node]  # type: ignore[assignment]
     """Refused from now on; its session is closed at once."""
     RemoveNode: _aio.UnaryUnaryMultiCallable[_state_management_pb2.RemoveNodeRequest, _state_management_pb2.RemoveNodeResponse]  # type: ignore[assignment]
@@ -134,6 +138,14 @@ class StateManagementServicer(metaclass=_abc_1.ABCMeta):
         request: _state_management_pb2.LabelNodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_nodes_pb2.Node, _abc.Awaitable[_nodes_pb2.Node]]: ...
+
+    @_abc_1.abstractmethod
+    def SetNodeAdminState(
+        self,
+        request: _state_management_pb2.SetNodeAdminStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_management_pb2.SetNodeAdminStateResponse, _abc.Awaitable[_state_management_pb2.SetNodeAdminStateResponse]]:
+        """Whether nodes get work: `cordoned` ones get no new tasks, `disabled` ones also none that wait for them."""
 
     @_abc_1.abstractmethod
     def RevokeNode(

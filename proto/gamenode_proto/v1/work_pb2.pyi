@@ -288,6 +288,7 @@ class Run(_message.Message):
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     pipeline: _builtins.str
     pipeline_version: _builtins.int
@@ -307,6 +308,8 @@ class Run(_message.Message):
     """Names a selector or node list as the operator gave it, for display."""
     started: _builtins.int
     """Tasks that have been started, in order of their position."""
+    retry_of: _builtins.str
+    """The run that this one repeats."""
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     @_builtins.property
@@ -339,10 +342,11 @@ class Run(_message.Message):
         max_failures: _builtins.int = ...,
         target: _builtins.str = ...,
         started: _builtins.int = ...,
+        retry_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "cancel", b"cancel", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "error", b"error", "finished_at", b"finished_at", "id", b"id", "max_failures", b"max_failures", "max_parallel", b"max_parallel", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "cancel", b"cancel", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "error", b"error", "finished_at", b"finished_at", "id", b"id", "max_failures", b"max_failures", "max_parallel", b"max_parallel", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "retry_of", b"retry_of", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ from gamenode_server.identity import principals
 from gamenode_server.records import PipelineVersion
 from gamenode_server.rpc import documents, finding
 from gamenode_server.rpc.run_watch import run_updates
+from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.store import queries
 from gamenode_server.store.names import missing
 
@@ -244,6 +245,12 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
         """A run as it goes on, to its end."""
         run_id = await finding.run_id(self._core, request.run)
         async with aclosing(run_updates(self._core, run_id)) as updates:
+            async for update in updates:
+                yield update
+
+    async def WatchRuns(self, request: pb.WatchRunsRequest, context: Context) -> AsyncIterator[pb.RunsUpdate]:
+        """The newest runs and those that have not ended, then runs as they change."""
+        async with aclosing(runs_updates(self._core, request.limit)) as updates:
             async for update in updates:
                 yield update
 

@@ -36,7 +36,7 @@ async def run_updates(core: Core, run_id: str) -> AsyncGenerator[pb.RunUpdate, N
             changes = await changes_within(watch, settling.patience(run))
             if changes:
                 await pace.turn()
-                merge(changes, watch.take())
+                changes.add(watch.take())
             run, tasks = await finding.run_and_tasks(core, run_id)
             over = await settling.is_over(run, tasks)
             changed = [task for task_id in changes.tasks if (task := core.store.view.task(task_id)) is not None]
@@ -73,14 +73,6 @@ async def changes_within(watch: Watch, seconds: float | None) -> Changes:
             return await watch.changed()
     except TimeoutError:
         return watch.take()
-
-
-def merge(into: Changes, more: Changes) -> None:
-    """Adds changes to others."""
-    into.runs |= more.runs
-    into.tasks |= more.tasks
-    into.nodes |= more.nodes
-    into.logs |= more.logs
 
 
 def _update(core: Core, run: Run, tasks: Iterable[Task], logs: Iterable[pb.LogStatus], *, ended: bool) -> pb.RunUpdate:

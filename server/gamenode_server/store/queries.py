@@ -77,6 +77,15 @@ def run_document(connection: sa.Connection, run_id: str) -> pipeline_management_
     )
 
 
+def runs_named(connection: sa.Connection, run_ids: Sequence[str]) -> list[work_pb2.Run]:
+    """Those of the runs that there are, by their whole ids."""
+    found: list[work_pb2.Run] = []
+    for first in range(0, len(run_ids), MAX_LIMIT):
+        statement = sa.select(_runs.record).where(_runs.id.in_(run_ids[first : first + MAX_LIMIT]))
+        found.extend(work_pb2.Run.FromString(record) for (record,) in connection.execute(statement))
+    return found
+
+
 def runs_by_state(connection: sa.Connection) -> dict[str, int]:
     """How many runs are in each state that occurs."""
     statement = sa.select(_runs.state, sa.func.count()).group_by(_runs.state)

@@ -121,7 +121,8 @@ class Store:
 
     def _committed(self, commit: Commit) -> None:
         follow(self.view, commit)
-        self._hub.committed(commit.events, runs=commit.runs, tasks=commit.tasks.values(), nodes=commit.nodes)
+        runs = [*commit.runs, *commit.forgotten_runs]
+        self._hub.committed(commit.events, runs=runs, tasks=commit.tasks.values(), nodes=commit.nodes)
         if commit.effects:
             self._on_effects(commit.effects)
 

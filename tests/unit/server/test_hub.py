@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gamenode_proto.v1 import work_pb2
-from gamenode_server.hub import NOW, Batch, EventFilter, EventPage, Hub
+from gamenode_server.hub import CHANGED_RUNS, NOW, Batch, Changes, EventFilter, EventPage, Hub
 from gamenode_server.logs.refs import LogRef
 from support.stores import a_task
 
@@ -196,6 +196,25 @@ async def test_a_watch_says_what_changed_since_it_was_last_asked(hub: Hub) -> No
     hub.mark_node("n1")
     assert [bool(watch.take()) for watch in (one, nodes)] == [False] * 2
     assert (hub._of_run, hub._of_nodes) == ({}, set())
+
+
+async def test_a_watch_of_all_runs_hears_of_every_run_and_of_no_task(hub: Hub) -> None:
+    with hub.watch_runs() as watch:
+        hub.committed([], runs=["r1", "r2"], tasks=[a_task("t1", "r1")], nodes=["n1"])
+        changes = await watch.changed()
+        assert (changes.runs, changes.tasks, changes.nodes, changes.behind) == ({"r1", "r2"}, set(), set(), False)
+    hub.mark_run("r1")
+    assert not watch.take()
+
+
+def test_a_watch_of_all_runs_that_nobody_reads_stays_small(hub: Hub) -> None:
+    with hub.watch_runs() as watch:
+        for number in range(CHANGED_RUNS + 1):
+            hub.mark_run(f"r{number}")
+        changes = watch.take()
+        assert (len(changes.runs), changes.behind) == (CHANGED_RUNS, True)
+        hub.mark_run("r1")
+        assert watch.take() == Changes(runs={"r1"})
 
 
 async def test_a_watch_that_is_cancelled_while_it_waits_misses_nothing(hub: Hub) -> None:
