@@ -61,6 +61,7 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
         _raise_file_limit()
         cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
         async with _built(settings, place, cluster) as (core, doors):
+            core.dispatch.user_changed = doors.user_changed
             bound = await _open(doors, settings, place)
             if settings.advertise:
                 # What was not said is a guess, and must not replace what an agent was told (`set-server`).
@@ -71,6 +72,7 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
                     listen=bound.listen,
                     join_listen=bound.join_listen,
                     control_socket=bound.control_socket,
+                    control_listen=bound.control_listen,
                 )
                 yield Server(core, doors, place, bound)
             finally:
@@ -142,8 +144,12 @@ def _operator_services(core: Core) -> list[Service]:
 async def _open(doors: Doors, settings: ServerSettings, place: Place) -> Bound:
     """Opens the doors. Port 0 is the port of the last start where that is still free: agents keep an address."""
     last = place.last_ports()
-    wanted = {"listen": settings.listen, "join_listen": settings.join_listen}
-    kept = {name: _kept_port(address, last.get(name, "")) for name, address in wanted.items()}
+    wanted = {
+        "listen": settings.listen,
+        "join_listen": settings.join_listen,
+        "control_listen": settings.control_listen,
+    }
+    kept = {name: _kept_port(address, last.get(name, "")) if address else "" for name, address in wanted.items()}
     control_socket = control_socket_path(place.data_dir)
     try:
         return await doors.open(**kept, control_socket=control_socket)

@@ -117,9 +117,8 @@ async def _serve(settings: ServerSettings) -> None:
 
     async with open_server(settings) as running:
         bound = running.bound
-        _announce(
-            f"ready agents={bound.listen} join={bound.join_listen} control={bound.control_socket} pid={os.getpid()}"
-        )
+        control = ",".join(filter(None, (str(bound.control_socket), bound.control_listen)))
+        _announce(f"ready agents={bound.listen} join={bound.join_listen} control={control} pid={os.getpid()}")
         await stopping.wait()
         logger.info("stopping")
     logger.info("stopped")

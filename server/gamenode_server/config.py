@@ -44,6 +44,9 @@ class ServerSettings:
     data_dir: Path | None = setting(None, doc="Where everything is kept.", parse=path, metavar="DIR")  # noqa: RUF009 - it is a field
     listen: str = setting("0.0.0.0:7443", doc="Where agents connect (mTLS). Port 0 picks one.", parse=address)
     join_listen: str = setting("0.0.0.0:7444", doc="Where hosts join (TLS). Port 0 picks one.", parse=address)
+    control_listen: str = setting(
+        "", doc="Where operators with credentials connect (mTLS); empty: nowhere. Port 0 picks one.", parse=address
+    )
     advertise: tuple[str, ...] = setting(
         (), doc="Addresses that go into every join token, best first.", parse=addresses
     )

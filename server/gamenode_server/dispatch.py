@@ -26,6 +26,7 @@ from gamenode_server.controller.effects import (
     SendCancel,
     SendForget,
     ServerEffect,
+    UserChanged,
 )
 from gamenode_server.controller.plans import Plans
 from gamenode_server.controller.settle import settle_run
@@ -84,6 +85,8 @@ class Dispatch:
         self.incarnation = ""
         #: Where agents find this server, best first.
         self.addresses: Sequence[str] = ()
+        #: Hears of users; set before anybody is let in.
+        self.user_changed: Callable[[UserChanged], None] = _nobody_is_in
         #: Runs that are to go on, in turn; and for each until it is done, what is set then.
         self._due: dict[str, None] = {}
         self._unfinished: dict[str, asyncio.Event] = {}
@@ -121,6 +124,8 @@ class Dispatch:
                     session.out.put(agent_link_pb2.ServerFrame(config=self._config(node_id)))
             case ContinueRun(run_id=run_id):
                 self.resume([run_id])
+            case UserChanged():
+                self.user_changed(effect)
             case _:
                 assert_never(effect)
 
@@ -231,3 +236,7 @@ class Dispatch:
             logger.exception("run %s could not go on", run_id, extra={"run": run_id})
         if run_id not in self._due:  # else that operation has handed it out again
             self._unfinished.pop(run_id).set()
+
+
+def _nobody_is_in(change: UserChanged) -> None:
+    """Before the doors are made."""

@@ -10,17 +10,20 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gamenode_proto.process.places import SYSTEM_GROUP, SYSTEM_SOCKET
+from gamenode_pipelines.errors import Code, Error
+from gamenode_proto.process.places import SYSTEM_GROUP, SYSTEM_SOCKET, login_socket_path
 from gamenode_proto.v1 import administration_pb2_grpc, enrolment_pb2_grpc
 from gamenode_server.advertising import Advertised, advertised
 from gamenode_server.audit.ledger import Ledger
 from gamenode_server.config import ServerSettings
+from gamenode_server.controller.effects import UserChanged
 from gamenode_server.identity.ca import Cluster
 from gamenode_server.identity.login import LoginDesk, SocketAccess, UnixRoles
-from gamenode_server.identity.principals import Role
+from gamenode_server.identity.principals import Role, user_key
+from gamenode_server.identity.users import unix_roles
 from gamenode_server.place import Place
 from gamenode_server.rpc.administration import Administration
-from gamenode_server.rpc.callers import LocalCallers, NodeCallers, nobody
+from gamenode_server.rpc.callers import LocalCallers, NodeCallers, UserCallers, nobody
 from gamenode_server.rpc.enrolment import Enrolment
 from gamenode_server.rpc.interceptor import Doorman, LiveCalls
 from gamenode_server.rpc.listeners import Audience, Bound, Listeners, Service
@@ -37,7 +40,7 @@ class Doors:
     """The server's doors. `agents` and `operators` are the services of the rest of the server.
 
     `quarantine(node_id, reason)` makes the operation that shuts out a node whose identity was copied; `live` are the
-    calls of nodes, for whoever has to end them.
+    calls that are being served, for whoever has to end them.
     """
 
     def __init__(
@@ -56,11 +59,13 @@ class Doors:
     ) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._store = store
+        self._live = live
         self._bound: Bound | None = None
         self.ledger = Ledger(store, key=cluster.audit_key, signer=cluster.ticket_key, checkpoints=place.checkpoints)
         # Whoever the system lets at the system socket may operate; the settings can say otherwise.
-        roles = UnixRoles.parse((f"@{SYSTEM_GROUP}={Role.OPERATOR}", *settings.unix_roles))
-        self.desk = LoginDesk(roles=roles, clock=store.clock)
+        self._configured_roles = UnixRoles.parse((f"@{SYSTEM_GROUP}={Role.OPERATOR}", *settings.unix_roles))
+        self.desk = LoginDesk(roles=self._roles(), clock=store.clock)
         enrolment = Enrolment(
             store,
             cluster=cluster,
@@ -69,8 +74,22 @@ class Doors:
             advertised=self.advertised,
         )
         administration = Administration(
-            store, cluster=cluster, ledger=self.ledger, advertised=self.advertised, version=version
+            store,
+            cluster=cluster,
+            ledger=self.ledger,
+            advertised=self.advertised,
+            control_listen=self._control_listen,
+            wall=wall,
+            version=version,
         )
+        management = [
+            *operators,
+            Service(
+                "gamenode.v1.Administration",
+                lambda server: administration_pb2_grpc.add_AdministrationServicer_to_server(administration, server),
+            ),
+        ]
+        users = UserCallers(store, cluster_id=cluster.cluster_id, wall=wall)
         nodes = NodeCallers(store, cluster_id=cluster.cluster_id, wall=wall, quarantine=quarantine)
         self._listeners = Listeners(
             cluster=cluster,
@@ -86,18 +105,8 @@ class Doors:
                 ],
                 Doorman(store, identify=nobody, live=live, wall=wall),
             ),
-            operators=Audience(
-                [
-                    *operators,
-                    Service(
-                        "gamenode.v1.Administration",
-                        lambda server: administration_pb2_grpc.add_AdministrationServicer_to_server(
-                            administration, server
-                        ),
-                    ),
-                ],
-                Doorman(store, identify=LocalCallers(self.desk), live=live, wall=wall),
-            ),
+            operators=Audience(management, Doorman(store, identify=LocalCallers(self.desk), live=live, wall=wall)),
+            users=Audience(management, Doorman(store, identify=users, live=live, wall=wall)),
         )
 
     def advertised(self) -> Advertised:
@@ -105,20 +114,43 @@ class Doors:
         assert self._bound is not None
         return advertised(self._bound.listen, self._bound.join_listen, self._settings.advertise)
 
-    async def open(self, *, listen: str, join_listen: str, control_socket: Path) -> Bound:
+    async def open(self, *, listen: str, join_listen: str, control_socket: Path, control_listen: str = "") -> Bound:
         """Binds the listeners and serves. Raises GameNodeError that names an address that cannot be had."""
-        access = SocketAccess.for_group(SYSTEM_GROUP) if control_socket == SYSTEM_SOCKET else SocketAccess()
-        if self._settings.unix_roles:
-            access = SocketAccess(mode=0o666)  # the login socket tells them apart
         self._bound = await self._listeners.start(
-            listen=listen, join_listen=join_listen, control_socket=control_socket, access=access
+            listen=listen,
+            join_listen=join_listen,
+            control_socket=control_socket,
+            access=self._access(control_socket),
+            control_listen=control_listen,
         )
         return self._bound
+
+    def user_changed(self, change: UserChanged) -> None:
+        """Ends the calls of a user that was shut out, and of local users who have another role by the change."""
+        if change.error is not None:
+            self._live.close(user_key(change.name), change.error)
+        for source in self.desk.use(self._roles()):
+            self._live.close(source, Error(Code.UNAUTHENTICATED, "what this user may do has changed; log in again"))
+        if self._bound is not None:
+            socket = self._bound.control_socket
+            for path in (socket, login_socket_path(socket)):
+                self._access(socket).apply(path)
 
     async def close(self) -> None:
         """Refuses new calls, ends those that run after a grace, frees the addresses, and marks the audit log."""
         await self._listeners.stop(grace=self._settings.stop_grace)
         await self.ledger.try_to_mark()
+
+    def _roles(self) -> UnixRoles:
+        return self._configured_roles.with_more(unix_roles(self._store.view.users.values()))
+
+    def _access(self, control_socket: Path) -> SocketAccess:
+        if self._settings.unix_roles or unix_roles(self._store.view.users.values()):
+            return SocketAccess(mode=0o666)  # the login socket tells them apart
+        return SocketAccess.for_group(SYSTEM_GROUP) if control_socket == SYSTEM_SOCKET else SocketAccess()
+
+    def _control_listen(self) -> str:
+        return self._bound.control_listen if self._bound is not None else ""
 
     async def run(self) -> None:
         """What the doors do while they are open: renews the server's certificate, marks the audit log."""

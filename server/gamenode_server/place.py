@@ -78,7 +78,9 @@ class Place:
             ) from error
         return lock
 
-    def publish(self, *, version: str, listen: str, join_listen: str, control_socket: Path) -> None:
+    def publish(
+        self, *, version: str, listen: str, join_listen: str, control_socket: Path, control_listen: str
+    ) -> None:
         """Tells clients where the server is."""
         document = {
             "pid": os.getpid(),
@@ -86,10 +88,11 @@ class Place:
             "listen": listen,
             "join_listen": join_listen,
             "control_socket": str(control_socket),
-            "control_listen": None,
+            "control_listen": control_listen or None,
             "metrics_listen": None,
         }
-        write_private(self.ports, json.dumps({"listen": listen, "join_listen": join_listen}).encode())
+        ports = {"listen": listen, "join_listen": join_listen, "control_listen": control_listen}
+        write_private(self.ports, json.dumps(ports).encode())
         write_private(self.server_file, json.dumps(document, indent=2).encode() + b"\n")
 
     def withdraw(self) -> None:

@@ -64,6 +64,25 @@ class JoinToken:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """An operator beside those whom the settings name: by a certificate, or by a Unix user's or group's login."""
+
+    name: str
+    #: A word of `identity.principals.Role`.
+    role: str
+    created_at: float
+    created_by: str
+    unix_user: str = ""
+    unix_group: str = ""
+    #: Of the certificate in force, and when it ends by the wall clock; empty and 0 for a Unix login.
+    certificate_serial: str = ""
+    certificate_not_after: float = 0.0
+    #: 0 for one that counts.
+    revoked_at: float = 0.0
+    revoked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event before it has a cursor, which the store gives it in commit order."""
 

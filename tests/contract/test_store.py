@@ -15,7 +15,7 @@ from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import TaskEvent, TaskStarted
 from gamenode_pipelines.states import NodeState, RunState, TaskState
 from gamenode_proto.v1 import nodes_pb2
-from gamenode_server.records import JoinToken, NewAudit, NewEvent
+from gamenode_server.records import JoinToken, NewAudit, NewEvent, User
 from gamenode_server.store import queries
 from gamenode_server.store.audit_chain import GENESIS, canonical, chain_mac
 from support.stores import AUDIT_KEY, ManualClock, OpenStore, a_node, a_pipeline, a_run, a_task, doing, opened
@@ -182,6 +182,8 @@ def _everything(tx: Any) -> None:
     tx.put_pipeline(a_pipeline("p", 2))
     tx.put_bundle("new", b"x")
     tx.put_token(JoinToken("tok", b"", 0.0, 1, "ops", 0.0))
+    tx.put_user(User("alice", "admin", 0.0, "ops", revoked_at=1.0))
+    tx.put_user(User("bob", "viewer", 0.0, "ops"))
     tx.put_answer("ops", "r", "s", "m")
     tx.emit([NewEvent("run.created")])
     tx.audit(NewAudit("ops", "M", "t", "ok", "{}", "socket"))
@@ -195,6 +197,7 @@ def _prepare(tx: Any) -> None:
     tx.put_run(a_run("r1"))
     tx.put_task(a_task("t1", "r1"))
     tx.put_pipeline(a_pipeline("p", 1))
+    tx.put_user(User("alice", "admin", 0.0, "ops"))
 
 
 def _snapshot(tx: Any) -> Any:
@@ -209,6 +212,8 @@ def _snapshot(tx: Any) -> Any:
         tx.pipeline("p"),
         tx.bundle("new"),
         tx.token("tok"),
+        tx.user("alice"),
+        tx.user("bob"),
         tx.answer("ops", "r"),
     )
 

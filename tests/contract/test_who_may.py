@@ -174,7 +174,7 @@ async def test_the_kernel_says_who_logs_in(open_folder: Path) -> None:
         stranger = await ask(path, 12345)
         assert stranger["error"] == {
             "code": "permission_denied",
-            "message": "user uid-12345 has no role on this server; an admin can give one in its settings",
+            "message": "user uid-12345 has no role on this server; an admin can give one: `gamenode user create`",
         }
     finally:
         await desk.stop()

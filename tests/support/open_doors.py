@@ -30,7 +30,7 @@ from gamenode_proto.v1 import (
 from gamenode_proto.v1 import agent_link_pb2 as link_pb
 from gamenode_server.audit.verify import Verification
 from gamenode_server.config import ServerSettings
-from gamenode_server.controller.effects import CloseSession
+from gamenode_server.controller.effects import CloseSession, UserChanged
 from gamenode_server.doors import Doors
 from gamenode_server.hub import Hub
 from gamenode_server.identity import certificates, principals
@@ -88,11 +88,13 @@ class House:
     place: Place
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
-    def agent_channel(self, shown: Shown | None, *, ca_pem: bytes | None = None) -> grpc.aio.Channel:
-        """A channel to the agent port, with a connection of its own."""
+    def agent_channel(
+        self, shown: Shown | None, *, ca_pem: bytes | None = None, port: str | None = None
+    ) -> grpc.aio.Channel:
+        """A channel to the agent port, or another one, with a connection of its own."""
         certificate, key = shown or (None, None)
         channel = transport.open_tls_channel(
-            self.bound.listen,
+            port or self.bound.listen,
             ca_pem=ca_pem or self.cluster.ca_pem,
             certificate_pem=certificate,
             key_pem=key,
@@ -116,6 +118,21 @@ class House:
         channel = transport.open_unix_channel(str(self.bound.control_socket))
         self.channels.append(channel)
         return channel
+
+    def operator_channel(self, shown: Shown | None, *, ca_pem: bytes | None = None) -> grpc.aio.Channel:
+        """A channel to the operators' port, with a connection of its own."""
+        return self.agent_channel(shown, ca_pem=ca_pem, port=self.bound.control_listen)
+
+    def operator(self, shown: Shown | None) -> Any:
+        """The administration service, as whoever shows this on the operators' port."""
+        return administration_pb2_grpc.AdministrationStub(self.operator_channel(shown))
+
+    async def user(self, name: str, role: str = "viewer", **wish: Any) -> Shown:
+        """A new user's certificate and key."""
+        host = Host()
+        stub, metadata = await self.administration()
+        request = administration_pb2.CreateUserRequest(name=name, role=role, csr_pem=host.csr, **wish)
+        return (await stub.CreateUser(request, metadata=metadata)).certificate_pem.encode(), host.key_pem
 
     async def administration(self) -> tuple[Any, Any]:
         """The administration service, and the metadata of this user's login."""
@@ -250,6 +267,8 @@ async def open_house(folder: Path, **settings: Any) -> AsyncIterator[House]:
         for effect in effects:
             if isinstance(effect, CloseSession):
                 live.close(effect.node_id, effect.error)
+            elif isinstance(effect, UserChanged):
+                house.doors.user_changed(effect)
 
     with place.take():
         cluster = open_cluster(place.identity, wall=wall, may_create=True)
@@ -273,7 +292,10 @@ async def open_house(folder: Path, **settings: Any) -> AsyncIterator[House]:
         try:
             async with asyncio.timeout(60):
                 bound = await doors.open(
-                    listen=configured.listen, join_listen=configured.join_listen, control_socket=folder / "control.sock"
+                    listen=configured.listen,
+                    join_listen=configured.join_listen,
+                    control_socket=folder / "control.sock",
+                    control_listen=configured.control_listen,
                 )
                 house = House(store, cluster, doors, bound, live, wall, place)
                 try:

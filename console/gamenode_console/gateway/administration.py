@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AdministrationCalls:
-    """Identity, join tokens and the audit log."""
+    """Identity, join tokens, users and the audit log."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -36,6 +36,19 @@ class AdministrationCalls:
         """A new join token; 0 leaves lifetime (seconds) and uses to the server."""
         request = messages.CreateJoinTokenRequest(ttl=ttl, uses=uses, name=name, labels=labels or {}, replace=replace)
         return await self._link.call(self._stub.CreateJoinToken, request)
+
+    async def create_user(self, request: messages.CreateUserRequest) -> messages.CreateUserResponse:
+        """A new user, with its certificate where the request asks for one."""
+        return await self._link.call(self._stub.CreateUser, request)
+
+    async def list_users(self) -> Sequence[messages.User]:
+        """Every user by name, also revoked ones."""
+        return (await self._link.call(self._stub.ListUsers, messages.ListUsersRequest(), repeatable=True)).users
+
+    async def revoke_user(self, name: str, *, reason: str = "") -> messages.User:
+        """Refuses a user from now on; the user as it is then."""
+        request = messages.RevokeUserRequest(name=name, reason=reason)
+        return await self._link.call(self._stub.RevokeUser, request, repeatable=True)
 
     async def list_audit(
         self, *, since: float = 0.0, user: str = "", node: str = "", limit: int = 0

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gamenode_proto/v1/administration.proto\x12\x0bgamenode.v1\"\x0f\n\rWhoAmIRequest\"m\n\x0eWhoAmIResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x16\n\x0eserver_version\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\"\xc2\x01\n\x16\x43reateJoinTokenRequest\x12\x0b\n\x03ttl\x18\x01 \x01(\x01\x12\x0c\n\x04uses\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12?\n\x06labels\x18\x04 \x03(\x0b\x32/.gamenode.v1.CreateJoinTokenRequest.LabelsEntry\x12\x0f\n\x07replace\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x17\x43reateJoinTokenResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cjoin_command\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x01\x12\x0c\n\x04uses\x18\x05 \x01(\x05\x12\x10\n\x08warnings\x18\x06 \x03(\t\"L\n\x10ListAuditRequest\x12\r\n\x05since\x18\x01 \x01(\x01\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"\xaa\x01\n\x0b\x41uditRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0f\n\x07outcome\x18\x06 \x01(\t\x12\x0f\n\x07request\x18\x07 \x01(\t\x12\x0e\n\x06source\x18\x08 \x01(\t\x12\x0b\n\x03mac\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\">\n\x11ListAuditResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.gamenode.v1.AuditRecord\"\x14\n\x12VerifyAuditRequest\"Z\n\x13VerifyAuditResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x11\n\tbroken_at\x18\x03 \x01(\x03\x12\x0f\n\x07problem\x18\x04 \x01(\t2\xcf\x02\n\x0e\x41\x64ministration\x12\x41\n\x06WhoAmI\x12\x1a.gamenode.v1.WhoAmIRequest\x1a\x1b.gamenode.v1.WhoAmIResponse\x12\\\n\x0f\x43reateJoinToken\x12#.gamenode.v1.CreateJoinTokenRequest\x1a$.gamenode.v1.CreateJoinTokenResponse\x12J\n\tListAudit\x12\x1d.gamenode.v1.ListAuditRequest\x1a\x1e.gamenode.v1.ListAuditResponse\x12P\n\x0bVerifyAudit\x12\x1f.gamenode.v1.VerifyAuditRequest\x1a .gamenode.v1.VerifyAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gamenode_proto/v1/administration.proto\x12\x0bgamenode.v1\"\x0f\n\rWhoAmIRequest\"m\n\x0eWhoAmIResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x16\n\x0eserver_version\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\"\xc2\x01\n\x16\x43reateJoinTokenRequest\x12\x0b\n\x03ttl\x18\x01 \x01(\x01\x12\x0c\n\x04uses\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12?\n\x06labels\x18\x04 \x03(\x0b\x32/.gamenode.v1.CreateJoinTokenRequest.LabelsEntry\x12\x0f\n\x07replace\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x17\x43reateJoinTokenResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cjoin_command\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x01\x12\x0c\n\x04uses\x18\x05 \x01(\x05\x12\x10\n\x08warnings\x18\x06 \x03(\t\"\xc9\x01\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x11\n\tunix_user\x18\x03 \x01(\t\x12\x12\n\nunix_group\x18\x04 \x01(\t\x12\x1a\n\x12\x63\x65rtificate_serial\x18\x05 \x01(\t\x12\x12\n\ncreated_at\x18\x06 \x01(\x01\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x12\n\nexpires_at\x18\x08 \x01(\x01\x12\x12\n\nrevoked_at\x18\t \x01(\x01\x12\x12\n\nrevoked_by\x18\n \x01(\t\"\x83\x01\n\x11\x43reateUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x11\n\x07\x63sr_pem\x18\x03 \x01(\tH\x00\x12\x13\n\tunix_user\x18\x04 \x01(\tH\x00\x12\x14\n\nunix_group\x18\x05 \x01(\tH\x00\x12\x0b\n\x03ttl\x18\x06 \x01(\x01\x42\x07\n\x05login\"\x84\x01\n\x12\x43reateUserResponse\x12\x1f\n\x04user\x18\x01 \x01(\x0b\x32\x11.gamenode.v1.User\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x12\x10\n\x08warnings\x18\x05 \x03(\t\"\x12\n\x10ListUsersRequest\"5\n\x11ListUsersResponse\x12 \n\x05users\x18\x01 \x03(\x0b\x32\x11.gamenode.v1.User\"1\n\x11RevokeUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"L\n\x10ListAuditRequest\x12\r\n\x05since\x18\x01 \x01(\x01\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"\xaa\x01\n\x0b\x41uditRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0f\n\x07outcome\x18\x06 \x01(\t\x12\x0f\n\x07request\x18\x07 \x01(\t\x12\x0e\n\x06source\x18\x08 \x01(\t\x12\x0b\n\x03mac\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\">\n\x11ListAuditResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.gamenode.v1.AuditRecord\"\x14\n\x12VerifyAuditRequest\"Z\n\x13VerifyAuditResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x11\n\tbroken_at\x18\x03 \x01(\x03\x12\x0f\n\x07problem\x18\x04 \x01(\t2\xab\x04\n\x0e\x41\x64ministration\x12\x41\n\x06WhoAmI\x12\x1a.gamenode.v1.WhoAmIRequest\x1a\x1b.gamenode.v1.WhoAmIResponse\x12\\\n\x0f\x43reateJoinToken\x12#.gamenode.v1.CreateJoinTokenRequest\x1a$.gamenode.v1.CreateJoinTokenResponse\x12M\n\nCreateUser\x12\x1e.gamenode.v1.CreateUserRequest\x1a\x1f.gamenode.v1.CreateUserResponse\x12J\n\tListUsers\x12\x1d.gamenode.v1.ListUsersRequest\x1a\x1e.gamenode.v1.ListUsersResponse\x12?\n\nRevokeUser\x12\x1e.gamenode.v1.RevokeUserRequest\x1a\x11.gamenode.v1.User\x12J\n\tListAudit\x12\x1d.gamenode.v1.ListAuditRequest\x1a\x1e.gamenode.v1.ListAuditResponse\x12P\n\x0bVerifyAudit\x12\x1f.gamenode.v1.VerifyAuditRequest\x1a .gamenode.v1.VerifyAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +43,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEJOINTOKENREQUEST_LABELSENTRY']._serialized_end=378
   _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=380
   _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=506
-  _globals['_LISTAUDITREQUEST']._serialized_start=508
-  _globals['_LISTAUDITREQUEST']._serialized_end=584
-  _globals['_AUDITRECORD']._serialized_start=587
-  _globals['_AUDITRECORD']._serialized_end=757
-  _globals['_LISTAUDITRESPONSE']._serialized_start=759
-  _globals['_LISTAUDITRESPONSE']._serialized_end=821
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=823
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=843
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=845
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=935
-  _globals['_ADMINISTRATION']._serialized_start=938
-  _globals['_ADMINISTRATION']._serialized_end=1273
+  _globals['_USER']._serialized_start=509
+  _globals['_USER']._serialized_end=710
+  _globals['_CREATEUSERREQUEST']._serialized_start=713
+  _globals['_CREATEUSERREQUEST']._serialized_end=844
+  _globals['_CREATEUSERRESPONSE']._serialized_start=847
+  _globals['_CREATEUSERRESPONSE']._serialized_end=979
+  _globals['_LISTUSERSREQUEST']._serialized_start=981
+  _globals['_LISTUSERSREQUEST']._serialized_end=999
+  _globals['_LISTUSERSRESPONSE']._serialized_start=1001
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1054
+  _globals['_REVOKEUSERREQUEST']._serialized_start=1056
+  _globals['_REVOKEUSERREQUEST']._serialized_end=1105
+  _globals['_LISTAUDITREQUEST']._serialized_start=1107
+  _globals['_LISTAUDITREQUEST']._serialized_end=1183
+  _globals['_AUDITRECORD']._serialized_start=1186
+  _globals['_AUDITRECORD']._serialized_end=1356
+  _globals['_LISTAUDITRESPONSE']._serialized_start=1358
+  _globals['_LISTAUDITRESPONSE']._serialized_end=1420
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=1422
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=1442
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1444
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1534
+  _globals['_ADMINISTRATION']._serialized_start=1537
+  _globals['_ADMINISTRATION']._serialized_end=2092
 # @@protoc_insertion_point(module_scope)

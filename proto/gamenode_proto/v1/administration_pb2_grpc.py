@@ -45,6 +45,21 @@ class AdministrationStub:
                 request_serializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenResponse.FromString,
                 _registered_method=True)
+        self.CreateUser = channel.unary_unary(
+                '/gamenode.v1.Administration/CreateUser',
+                request_serializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateUserRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateUserResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/gamenode.v1.Administration/ListUsers',
+                request_serializer=gamenode__proto_dot_v1_dot_administration__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.RevokeUser = channel.unary_unary(
+                '/gamenode.v1.Administration/RevokeUser',
+                request_serializer=gamenode__proto_dot_v1_dot_administration__pb2.RevokeUserRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.User.FromString,
+                _registered_method=True)
         self.ListAudit = channel.unary_unary(
                 '/gamenode.v1.Administration/ListAudit',
                 request_serializer=gamenode__proto_dot_v1_dot_administration__pb2.ListAuditRequest.SerializeToString,
@@ -70,6 +85,28 @@ class AdministrationServicer:
 
     def CreateJoinToken(self, request, context):
         """A new join token. Its secret is in this answer and nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUser(self, request, context):
+        """A new user: an operator with a certificate, or with a Unix user's or group's login on the server's host. A user that
+        was revoked, or whose certificate has expired, is replaced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """By name, revoked ones too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeUser(self, request, context):
+        """Refuses the user from now on, and ends its calls. Doing it again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +138,21 @@ def add_AdministrationServicer_to_server(servicer, server):
                     servicer.CreateJoinToken,
                     request_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenResponse.SerializeToString,
+            ),
+            'CreateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUser,
+                    request_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateUserRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_administration__pb2.CreateUserResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.ListUsersRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_administration__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'RevokeUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeUser,
+                    request_deserializer=gamenode__proto_dot_v1_dot_administration__pb2.RevokeUserRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_administration__pb2.User.SerializeToString,
             ),
             'ListAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAudit,
@@ -168,6 +220,87 @@ class Administration:
             '/gamenode.v1.Administration/CreateJoinToken',
             gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_administration__pb2.CreateJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.Administration/CreateUser',
+            gamenode__proto_dot_v1_dot_administration__pb2.CreateUserRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_administration__pb2.CreateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.Administration/ListUsers',
+            gamenode__proto_dot_v1_dot_administration__pb2.ListUsersRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_administration__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.Administration/RevokeUser',
+            gamenode__proto_dot_v1_dot_administration__pb2.RevokeUserRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_administration__pb2.User.FromString,
             options,
             channel_credentials,
             insecure,

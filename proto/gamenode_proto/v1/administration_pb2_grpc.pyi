@@ -37,6 +37,14 @@ class AdministrationStub:
     """Who the server takes the caller for."""
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_administration_pb2.CreateJoinTokenRequest, _administration_pb2.CreateJoinTokenResponse]
     """A new join token. Its secret is in this answer and nowhere else."""
+    CreateUser: _grpc.UnaryUnaryMultiCallable[_administration_pb2.CreateUserRequest, _administration_pb2.CreateUserResponse]
+    """A new user: an operator with a certificate, or with a Unix user's or group's login on the server's host. A user that
+    was revoked, or whose certificate has expired, is replaced.
+    """
+    ListUsers: _grpc.UnaryUnaryMultiCallable[_administration_pb2.ListUsersRequest, _administration_pb2.ListUsersResponse]
+    """By name, revoked ones too."""
+    RevokeUser: _grpc.UnaryUnaryMultiCallable[_administration_pb2.RevokeUserRequest, _administration_pb2.User]
+    """Refuses the user from now on, and ends its calls. Doing it again changes nothing."""
     ListAudit: _grpc.UnaryUnaryMultiCallable[_administration_pb2.ListAuditRequest, _administration_pb2.ListAuditResponse]
     """Newest last."""
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_administration_pb2.VerifyAuditRequest, _administration_pb2.VerifyAuditResponse]
@@ -51,6 +59,14 @@ class AdministrationAsyncStub(AdministrationStub):
     """Who the server takes the caller for."""
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_administration_pb2.CreateJoinTokenRequest, _administration_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
     """A new join token. Its secret is in this answer and nowhere else."""
+    CreateUser: _aio.UnaryUnaryMultiCallable[_administration_pb2.CreateUserRequest, _administration_pb2.CreateUserResponse]  # type: ignore[assignment]
+    """A new user: an operator with a certificate, or with a Unix user's or group's login on the server's host. A user that
+    was revoked, or whose certificate has expired, is replaced.
+    """
+    ListUsers: _aio.UnaryUnaryMultiCallable[_administration_pb2.ListUsersRequest, _administration_pb2.ListUsersResponse]  # type: ignore[assignment]
+    """By name, revoked ones too."""
+    RevokeUser: _aio.UnaryUnaryMultiCallable[_administration_pb2.RevokeUserRequest, _administration_pb2.User]  # type: ignore[assignment]
+    """Refuses the user from now on, and ends its calls. Doing it again changes nothing."""
     ListAudit: _aio.UnaryUnaryMultiCallable[_administration_pb2.ListAuditRequest, _administration_pb2.ListAuditResponse]  # type: ignore[assignment]
     """Newest last."""
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_administration_pb2.VerifyAuditRequest, _administration_pb2.VerifyAuditResponse]  # type: ignore[assignment]
@@ -74,6 +90,32 @@ class AdministrationServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_administration_pb2.CreateJoinTokenResponse, _abc.Awaitable[_administration_pb2.CreateJoinTokenResponse]]:
         """A new join token. Its secret is in this answer and nowhere else."""
+
+    @_abc_1.abstractmethod
+    def CreateUser(
+        self,
+        request: _administration_pb2.CreateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_administration_pb2.CreateUserResponse, _abc.Awaitable[_administration_pb2.CreateUserResponse]]:
+        """A new user: an operator with a certificate, or with a Unix user's or group's login on the server's host. A user that
+        was revoked, or whose certificate has expired, is replaced.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _administration_pb2.ListUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_administration_pb2.ListUsersResponse, _abc.Awaitable[_administration_pb2.ListUsersResponse]]:
+        """By name, revoked ones too."""
+
+    @_abc_1.abstractmethod
+    def RevokeUser(
+        self,
+        request: _administration_pb2.RevokeUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_administration_pb2.User, _abc.Awaitable[_administration_pb2.User]]:
+        """Refuses the user from now on, and ends its calls. Doing it again changes nothing."""
 
     @_abc_1.abstractmethod
     def ListAudit(

@@ -73,4 +73,14 @@ class ConfigChanged:
     node_id: str
 
 
-ServerEffect = ActivateSession | SendAssign | SendCancel | SendForget | CloseSession | ContinueRun | ConfigChanged
+@dataclass(frozen=True, slots=True)
+class UserChanged:
+    """A user was made or, with an error, shut out: end its calls now, and look at the roles of local users again."""
+
+    name: str
+    error: Error | None = None
+
+
+ServerEffect = (
+    ActivateSession | SendAssign | SendCancel | SendForget | CloseSession | ContinueRun | ConfigChanged | UserChanged
+)

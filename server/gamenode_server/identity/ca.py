@@ -93,11 +93,20 @@ class Cluster:
         write_private(self._folder / "server.pem", key_pem + chain)
         return ServerLeaf(key_pem, chain, leaf.not_valid_after_utc.timestamp())
 
-    def issue(self, key: PublicKey, *, kind: Kind = "node", name: str, serial: int, not_after: float) -> str:
-        """A client certificate for a node id or a user's name, PEM."""
+    def issue(
+        self,
+        key: PublicKey,
+        *,
+        kind: Kind = "node",
+        name: str,
+        serial: int,
+        not_after: float,
+        life: float = LEAF_LIFE,
+    ) -> str:
+        """A client certificate for a node id or a user's name, PEM. It begins `life` before it ends."""
         issuer = self.nodes if kind == "node" else self.operators
         leaf = certificates.make_client_leaf(
-            issuer, key, cluster_id=self.cluster_id, kind=kind, name=name, serial=serial, not_after=not_after
+            issuer, key, cluster_id=self.cluster_id, kind=kind, name=name, serial=serial, not_after=not_after, life=life
         )
         return leaf.public_bytes(serialization.Encoding.PEM).decode()
 

@@ -48,6 +48,14 @@ class UnixRoles:
             found[name] = Role(role)
         return cls(found)
 
+    def with_more(self, by_name: Mapping[str, Role]) -> UnixRoles:
+        """These and others; the higher one where both name the same."""
+        found = dict(self.by_name)
+        for name, role in by_name.items():
+            if name not in found or role.covers(found[name]):
+                found[name] = role
+        return UnixRoles(found)
+
     def of(self, uid: int) -> Role | None:
         """The highest role of a user; None for none."""
         if uid in (0, os.getuid()):
@@ -137,7 +145,8 @@ class LoginDesk:
         name = _user_name(uid)
         if role is None:
             raise GameNodeError(
-                Code.PERMISSION_DENIED, f"user {name} has no role on this server; an admin can give one in its settings"
+                Code.PERMISSION_DENIED,
+                f"user {name} has no role on this server; an admin can give one: `gamenode user create`",
             )
         now = self._clock.now()
         token = self._by_uid.get(uid)
@@ -149,10 +158,22 @@ class LoginDesk:
         for old in [t for t, (_, ends) in self._by_token.items() if ends <= now]:
             del self._by_token[old]
         token = secrets.token_urlsafe(32)
-        principal = Principal(name=name, role=role, kind="local", source=f"unix:uid={uid}")
+        principal = Principal(name=name, role=role, kind="local", source=_source(uid))
         self._by_token[token] = (principal, now + self._lifetime)
         self._by_uid = {u: t for u, t in self._by_uid.items() if t in self._by_token} | {uid: token}
         return token, self._lifetime
+
+    def use(self, roles: UnixRoles) -> list[str]:
+        """Counts with these roles from now on. Whoever has another one by it must log in again: their sources."""
+        self._roles = roles
+        now_by_uid = {uid: roles.of(uid) for uid in self._by_uid}
+        changed = [_source(uid) for uid, role in now_by_uid.items() if self._role(uid) is not role]
+        self._by_token = {t: found for t, found in self._by_token.items() if found[0].source not in changed}
+        self._by_uid = {u: t for u, t in self._by_uid.items() if t in self._by_token}
+        return changed
+
+    def _role(self, uid: int) -> Role | None:
+        return self._by_token[self._by_uid[uid]][0].role
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -177,6 +198,10 @@ def _peer_uid(connection: socket.socket) -> int:
         return os.getuid()
     _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
     return int(uid)
+
+
+def _source(uid: int) -> str:
+    return f"unix:uid={uid}"
 
 
 def _user_name(uid: int) -> str:

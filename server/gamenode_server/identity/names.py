@@ -1,4 +1,4 @@
-"""Names of nodes: what one may look like, and what is made of a host name."""
+"""Names of nodes and users: what one may look like, and what is made of a host name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, what: str = "node") -> str:
     """The name, if it is one. Raises GameNodeError(INVALID_ARGUMENT)."""
     if not _NAME.fullmatch(name):
         raise GameNodeError(
             Code.INVALID_ARGUMENT,
-            f"{name[:80]!r} is no node name: up to {MAX_NAME} of a-z, 0-9, '.', '_' and '-', "
+            f"{name[:80]!r} is no {what} name: up to {MAX_NAME} of a-z, 0-9, '.', '_' and '-', "
             "beginning and ending with a letter or digit",
         )
     return name

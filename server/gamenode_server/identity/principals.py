@@ -42,6 +42,16 @@ class Principal:
     #: When its certificate ends, Unix seconds of the wall clock; 0 for never.
     not_after: float = 0.0
 
+    @property
+    def key(self) -> str:
+        """What all calls of this caller have in common: the node's id, or where the operator comes from."""
+        return self.node_id or (user_key(self.name) if self.kind == "operator" else self.source)
+
+
+def user_key(name: str) -> str:
+    """The `key` of a user with a certificate."""
+    return f"user:{name}"
+
 
 _current: ContextVar[Principal] = ContextVar("principal")
 

@@ -1,4 +1,4 @@
-"""The administration service: who the caller is, join tokens, the audit log. Only translates."""
+"""The administration service: who the caller is, join tokens, users, the audit log. Only translates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from gamenode_server.advertising import Advertised
 from gamenode_server.audit import recording
 from gamenode_server.audit.ledger import Ledger
 from gamenode_server.identity import principals
-from gamenode_server.identity.ca import Cluster
+from gamenode_server.identity.ca import Cluster, new_serial
+from gamenode_server.identity.certificates import read_csr
 from gamenode_server.identity.join_tokens import TokenWish, create_token
+from gamenode_server.identity.users import UserWish, create_user, revoke_user
+from gamenode_server.records import User
 from gamenode_server.store import Store, queries
 from gamenode_server.store.audit_chain import AuditRow
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_NOBODY_LISTENS = "this server does not listen for operators yet: start it with --control-listen HOST:PORT"
 
 
 class Administration(AdministrationServicer):
@@ -34,12 +39,16 @@ class Administration(AdministrationServicer):
         cluster: Cluster,
         ledger: Ledger,
         advertised: Callable[[], Advertised],
+        control_listen: Callable[[], str],
+        wall: Callable[[], float],
         version: str,
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._ledger = ledger
         self._advertised = advertised
+        self._control_listen = control_listen
+        self._wall = wall
         self._version = version
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:
@@ -78,6 +87,46 @@ class Administration(AdministrationServicer):
             warnings=where.warnings,
         )
 
+    async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.CreateUserResponse:
+        """Makes a user, and its certificate where it asks for one."""
+        wish = UserWish(
+            name=request.name,
+            role=request.role,
+            unix_user=request.unix_user,
+            unix_group=request.unix_group,
+            key=read_csr(request.csr_pem) if request.csr_pem else None,
+            ttl=request.ttl,
+        ).checked()
+        created = await self._store.apply(
+            create_user(
+                wish,
+                self._cluster.issue,
+                serial=new_serial(),
+                wall=self._wall(),
+                by=principals.current().name,
+                audit=recording.current(),
+            )
+        )
+        unheard = wish.key is not None and not self._control_listen()
+        return pb.CreateUserResponse(
+            user=_user(created.user),
+            certificate_pem=created.certificate_pem,
+            ca_pem=self._cluster.ca_pem.decode(),
+            cluster_id=self._cluster.cluster_id,
+            warnings=[_NOBODY_LISTENS] if unheard else [],
+        )
+
+    async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
+        """Every user by name."""
+        users = sorted(self._store.view.users.values(), key=lambda user: user.name)
+        return pb.ListUsersResponse(users=map(_user, users))
+
+    async def RevokeUser(self, request: pb.RevokeUserRequest, context: Context) -> pb.User:
+        """Refuses a user from now on."""
+        by = principals.current().name
+        op = revoke_user(request.name, by=by, reason=request.reason, audit=recording.current())
+        return _user(await self._store.apply(op))
+
     async def ListAudit(self, request: pb.ListAuditRequest, context: Context) -> pb.ListAuditResponse:
         """The newest rows, oldest of them first."""
         rows = await self._store.read(
@@ -91,6 +140,21 @@ class Administration(AdministrationServicer):
         return pb.VerifyAuditResponse(
             intact=found.intact, records=found.records, broken_at=found.broken_at, problem=found.problem
         )
+
+
+def _user(user: User) -> pb.User:
+    return pb.User(
+        name=user.name,
+        role=user.role,
+        unix_user=user.unix_user,
+        unix_group=user.unix_group,
+        certificate_serial=user.certificate_serial,
+        created_at=user.created_at,
+        created_by=user.created_by,
+        expires_at=user.certificate_not_after,
+        revoked_at=user.revoked_at,
+        revoked_by=user.revoked_by,
+    )
 
 
 def _record(row: AuditRow) -> pb.AuditRecord:

@@ -1,4 +1,4 @@
-"""Finding out who calls, one way for each listener: a node's certificate, a login token, or nobody yet."""
+"""Finding out who calls, one way for each listener: a certificate, a login token, or nobody yet."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import grpc.aio
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.transport import bearer_of
-from gamenode_server.identity import standing
-from gamenode_server.identity.certificates import PeerCertificate, read_peer
+from gamenode_server.identity import standing, users
+from gamenode_server.identity.certificates import Kind, PeerCertificate, read_peer
 from gamenode_server.identity.login import LoginDesk
-from gamenode_server.identity.principals import Principal
+from gamenode_server.identity.principals import Principal, Role
 from gamenode_server.records import Node
 from gamenode_server.store import Store
 from gamenode_server.store.tx import Tx
@@ -54,6 +54,28 @@ class LocalCallers:
         return self._desk.principal_of(bearer_of(metadata))
 
 
+class UserCallers:
+    """Callers on the operators' port, by their certificate and what the store says of its user now."""
+
+    def __init__(self, store: Store, *, cluster_id: str, wall: Callable[[], float]) -> None:
+        self._store = store
+        self._cluster_id = cluster_id
+        self._wall = wall
+
+    async def __call__(self, context: Context) -> Principal:
+        """The user; UNAUTHENTICATED or REVOKED where its certificate does not count."""
+        certificate = _shown(context, "user", self._cluster_id)
+        user = users.admit(self._store.view.users.get(certificate.name), certificate, wall=self._wall())
+        return Principal(
+            name=user.name,
+            role=Role(user.role),
+            kind="operator",
+            serial=certificate.serial,
+            source=source_of(context),
+            not_after=certificate.not_after,
+        )
+
+
 class NodeCallers:
     """Callers on the agent port, by their certificate and what the store says of it now.
 
@@ -75,10 +97,7 @@ class NodeCallers:
 
     async def __call__(self, context: Context) -> Principal:
         """The node; UNAUTHENTICATED, REVOKED or QUARANTINED where its certificate does not count."""
-        shown = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
-        certificate = read_peer(shown) if shown else None
-        if certificate is None or certificate.kind != "node" or certificate.cluster_id != self._cluster_id:
-            raise GameNodeError(Code.UNAUTHENTICATED, "this call shows no certificate of a node of this cluster")
+        certificate = _shown(context, "node", self._cluster_id)
         source = source_of(context)
         found = await self._admit(certificate)
         if isinstance(found, standing.Cloned):
@@ -104,3 +123,12 @@ class NodeCallers:
         if node is not None and standing.is_current(node, certificate, wall=wall):
             return node
         return await self._store.apply(standing.admit(certificate, wall=wall))
+
+
+def _shown(context: Context, kind: Kind, cluster_id: str) -> PeerCertificate:
+    """The certificate that TLS has verified, if it is of this kind."""
+    pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+    certificate = read_peer(pem) if pem else None
+    if certificate is None or certificate.kind != kind or certificate.cluster_id != cluster_id:
+        raise GameNodeError(Code.UNAUTHENTICATED, f"this call shows no certificate of a {kind} of this cluster")
+    return certificate

@@ -20,7 +20,7 @@ from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_proto.errors import translated
 from gamenode_server.audit import recording
 from gamenode_server.audit.recording import Applier
-from gamenode_server.identity import principals, roles
+from gamenode_server.identity import principals, roles, users
 from gamenode_server.identity.principals import Principal
 from gamenode_server.rpc.callers import Context, Identifies, nobody
 
@@ -32,14 +32,14 @@ Behaviour = Callable[[Any, Context], Any]
 
 
 class LiveCalls:
-    """The calls of nodes that are being served, so that a node that is shut out is out at once. For one loop."""
+    """The calls that are being served, so that a node or user that is shut out is out at once. For one loop."""
 
     def __init__(self) -> None:
         self._timeouts: dict[str, dict[asyncio.Timeout, Error | None]] = {}
 
-    def close(self, node_id: str, error: Error) -> None:
-        """Ends every call of the node with this error."""
-        calls = self._timeouts.get(node_id, {})
+    def close(self, key: str, error: Error) -> None:
+        """Ends every call of the callers with this `key` with this error; a node's is its id."""
+        calls = self._timeouts.get(key, {})
         for timeout in calls:
             if not timeout.expired() and calls[timeout] is None:
                 calls[timeout] = error
@@ -47,9 +47,9 @@ class LiveCalls:
 
     @asynccontextmanager
     async def serving(self, principal: Principal, wall: Callable[[], float]) -> AsyncIterator[None]:
-        """Around a node's call: ends it at the moment its certificate ends, or when `close` says so."""
-        remaining = max(0.0, principal.not_after - wall())
-        calls = self._timeouts.setdefault(principal.node_id, {})
+        """Around a call: ends it at the moment its caller's certificate ends, or when `close` says so."""
+        remaining = max(0.0, principal.not_after - wall()) if principal.not_after else None
+        calls = self._timeouts.setdefault(principal.key, {})
         timeout = asyncio.timeout(remaining)
         calls[timeout] = None
         try:
@@ -58,14 +58,20 @@ class LiveCalls:
         except TimeoutError:
             if not timeout.expired():
                 raise
-            error = calls[timeout] or Error(
-                Code.UNAUTHENTICATED, f"the certificate of {principal.name.removeprefix('node:')} has expired"
-            )
+            error = calls[timeout]
+            if error is None:
+                raise _expired(principal) from None
             raise GameNodeError(error.code, error.message, details=error.details) from None
         finally:
             del calls[timeout]
             if not calls:
-                self._timeouts.pop(principal.node_id, None)
+                self._timeouts.pop(principal.key, None)
+
+
+def _expired(principal: Principal) -> GameNodeError:
+    if principal.kind == "operator":
+        return users.expired(principal.name)
+    return GameNodeError(Code.UNAUTHENTICATED, f"the certificate of {principal.name.removeprefix('node:')} has expired")
 
 
 class Doorman(grpc.aio.ServerInterceptor):
@@ -142,7 +148,7 @@ class Doorman(grpc.aio.ServerInterceptor):
         return behaviour
 
     def _guard(self, rule: roles.Rule, principal: Principal) -> AbstractAsyncContextManager[None]:
-        return self._live.serving(principal, self._wall) if rule.caller == "node" else nullcontext()
+        return self._live.serving(principal, self._wall) if rule.caller != "anyone" else nullcontext()
 
     async def _admit(self, method: str, request: Any, context: Context) -> tuple[roles.Rule, Principal]:
         rule = roles.rule_of(method)

@@ -3,6 +3,7 @@
 agents       mTLS, trusts the nodes' issuer only        AgentLink
 enrolment    server-authenticated TLS                   Enrolment
 operators    Unix socket with a login socket beside it  the management services, reflection
+users        mTLS, trusts the operators' issuer only    the same, where it was asked for
 
 All have health. Whoever owns this holds the lock of the data dir: on a Unix socket a second server would take the path
 in silence.
@@ -66,10 +67,12 @@ class Bound:
     listen: str
     join_listen: str
     control_socket: Path
+    #: Empty where operators come over the socket only.
+    control_listen: str = ""
 
 
 class Listeners:
-    """The three servers. For one loop; `start` and `stop` once each."""
+    """The servers. For one loop; `start` and `stop` once each."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Listeners:
         agents: Audience,
         enrolment: Audience,
         operators: Audience,
+        users: Audience,
         keepalive: Keepalive | None = None,
     ) -> None:
         self._cluster = cluster
@@ -86,11 +90,14 @@ class Listeners:
         self._agents = agents
         self._enrolment = enrolment
         self._operators = operators
+        self._users = users
         self._keepalive = keepalive or Keepalive()
         self._servers: list[grpc.aio.Server] = []
         self._health: list[tuple[health.aio.HealthServicer, Audience]] = []
 
-    async def start(self, *, listen: str, join_listen: str, control_socket: Path, access: SocketAccess) -> Bound:
+    async def start(
+        self, *, listen: str, join_listen: str, control_socket: Path, access: SocketAccess, control_listen: str = ""
+    ) -> Bound:
         """Binds everything, then serves. Raises GameNodeError that names an address that is taken or not ours."""
         keepalive = self._keepalive
         agents = self._server(
@@ -101,19 +108,19 @@ class Listeners:
             self._enrolment,
             transport.server_options(keepalive, max_message=transport.ENROLMENT_MESSAGE, max_streams=ENROLMENT_STREAMS),
         )
-        operators = self._server(
-            self._operators,
-            transport.server_options(keepalive, max_message=transport.CONTROL_MESSAGE, max_streams=OPERATOR_STREAMS),
-        )
-        names = [service.name for service in self._operators.services]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], operators)
+        operators = self._management(self._operators)
+        users = self._management(self._users) if control_listen else None
+        nodes_issuer, users_issuer = self._cluster.nodes.pem, self._cluster.operators.pem
         try:
             bound = Bound(
-                listen=_bind_tls(agents, listen, self._credentials(client_certificate=True), "--listen"),
-                join_listen=_bind_tls(
-                    enrolment, join_listen, self._credentials(client_certificate=False), "--join-listen"
-                ),
+                listen=_bind_tls(agents, listen, self._credentials(trusts=nodes_issuer), "--listen"),
+                join_listen=_bind_tls(enrolment, join_listen, self._credentials(), "--join-listen"),
                 control_socket=control_socket,
+                control_listen=_bind_tls(
+                    users, control_listen, self._credentials(trusts=users_issuer), "--control-listen"
+                )
+                if users is not None
+                else "",
             )
             prepare_socket_dir(control_socket)
             _bind_unix(operators, control_socket, access)
@@ -146,14 +153,25 @@ class Listeners:
         self._health.append((servicer, audience))
         return server
 
-    def _certificate(self) -> grpc.ServerCertificateConfiguration:
-        leaf = self._cluster.leaf
-        return grpc.ssl_server_certificate_configuration(
-            [(leaf.key_pem, leaf.chain_pem)], root_certificates=self._cluster.nodes.pem
+    def _management(self, audience: Audience) -> grpc.aio.Server:
+        server = self._server(
+            audience,
+            transport.server_options(
+                self._keepalive, max_message=transport.CONTROL_MESSAGE, max_streams=OPERATOR_STREAMS
+            ),
         )
+        names = [service.name for service in audience.services]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        return server
 
-    def _credentials(self, *, client_certificate: bool) -> grpc.ServerCredentials:
+    def _credentials(self, *, trusts: bytes | None = None) -> grpc.ServerCredentials:
+        """The server's leaf; where `trusts` is given, only clients with a certificate of that issuer come in."""
         shown = self._cluster.leaf
+
+        def configuration() -> grpc.ServerCertificateConfiguration:
+            return grpc.ssl_server_certificate_configuration(
+                [(shown.key_pem, shown.chain_pem)], root_certificates=trusts
+            )
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             # On a thread of gRPC's, for every connection: looks, and does nothing else unless the leaf is a new one.
@@ -161,12 +179,12 @@ class Listeners:
             if self._cluster.leaf is shown:
                 return None
             shown = self._cluster.leaf
-            return self._certificate()
+            return configuration()
 
         return grpc.dynamic_ssl_server_credentials(
-            self._certificate(),
+            configuration(),
             fetch,  # type: ignore[arg-type] # None is how it says "as before"
-            require_client_authentication=client_certificate,
+            require_client_authentication=trusts is not None,
         )
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from gamenode_pipelines.states import RunState
 from gamenode_proto.process.clock import Clock, SystemClock
 from gamenode_proto.process.failpoints import failpoint
+from gamenode_server.records import User
 from gamenode_server.store import engine, rows, schema
 from gamenode_server.store.audit_chain import GENESIS
 from gamenode_server.store.engine import Health
@@ -202,6 +203,8 @@ class Backend:
         of_newest = sa.tuple_(schema.pipelines.c.name, schema.pipelines.c.version).in_(newest)
         for row in connection.execute(sa.select(schema.pipelines).where(of_newest)):
             cache.pipelines[row[0]] = rows.pipeline_of(row)
+        for row in connection.execute(sa.select(schema.users)):
+            cache.users[row[0]] = User(*row)
         live = [state.value for state in RunState if not state.ended]
         hot = sa.select(runs.id).where(runs.state.in_(live))  # a run does not end before its tasks
         statement = sa.select(runs.record).where(runs.state.in_(live)).order_by(runs.created_at)

@@ -15,7 +15,7 @@ from operator import attrgetter
 
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
-from gamenode_server.records import Node, PipelineVersion
+from gamenode_server.records import Node, PipelineVersion, User
 
 #: Ended runs stay until there are more than so many tasks in them, all together.
 ENDED_TASKS = 10_000
@@ -47,6 +47,7 @@ class HotCache:
     def __init__(self) -> None:
         self.meta: dict[str, str] = {}
         self.pipelines: dict[str, PipelineVersion] = {}
+        self.users: dict[str, User] = {}
         self._nodes: dict[str, Node] = {}
         self._node_ids: dict[str, str] = {}
         self._sorted: list[Node] | None = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.v1 import work_pb2
-from gamenode_server.records import Node, PipelineVersion
+from gamenode_server.records import Node, PipelineVersion, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,11 @@ class Commit:
     tasks: Mapping[str, Task]
     nodes: Mapping[str, Node | None]
     pipelines: Mapping[tuple[str, int], PipelineVersion]
+    users: Mapping[str, User]
     forgotten_runs: Sequence[str]
     loaded: Sequence[tuple[Run, Sequence[Task]]]
     touched: Set[str]
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.effects or self.nodes or self.pipelines or self.touched or self.forgotten_runs)
+        followed = (self.nodes, self.pipelines, self.users, self.touched, self.forgotten_runs)
+        return bool(self.events or self.effects or any(followed))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
-from gamenode_server.records import JoinToken, NewAudit, Node, PipelineVersion
+from gamenode_server.records import JoinToken, NewAudit, Node, PipelineVersion, User
 from gamenode_server.store.audit_chain import GENESIS, AuditRow, canonical, chain_mac
 from gamenode_server.store.cache import Bundles, HotCache
 
@@ -70,6 +70,13 @@ class Memory:
             del self.cache.pipelines[key[0]]
         else:
             self.cache.pipelines[key[0]] = old
+
+    def restore_user(self, key: str, old: User | None) -> None:
+        """Undoes a change of a user."""
+        if old is None:
+            del self.cache.users[key]
+        else:
+            self.cache.users[key] = old
 
     def restore_bundle(self, key: str, old: tuple[bytes, float] | None) -> None:
         """Undoes a new bundle, or its use."""

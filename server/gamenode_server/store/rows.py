@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 from gamenode_pipelines.runs import Run
@@ -17,7 +18,7 @@ from gamenode_proto.codec.work import (
     task_to_proto,
 )
 from gamenode_proto.v1 import nodes_pb2, work_pb2
-from gamenode_server.records import JoinToken, NewEvent, Node, PipelineVersion
+from gamenode_server.records import JoinToken, NewEvent, Node, PipelineVersion, User
 from gamenode_server.store.audit_chain import AuditRow
 from gamenode_server.store.statements import Row
 
@@ -175,6 +176,11 @@ def token_of(row: Any) -> JoinToken:
         replace=replace,
         joined=json.loads(joined),
     )
+
+
+def user_row(user: User) -> Row:
+    """The columns of `users`, which are the record's fields."""
+    return astuple(user)
 
 
 def audit_row(row: AuditRow) -> Row:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest revision in `migrations/versions`; what a database of this program is at.
-REVISION = "0001"
+REVISION = "0002"
 #: Marks the file as ours (SQLite's `application_id`): "GNOD".
 APPLICATION_ID = 0x474E4F44
 
@@ -141,6 +141,21 @@ tokens = Table(
     Column("labels", Text, nullable=False),
     Column("replace", Text, nullable=False),
     Column("joined", Text, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("unix_user", Text, nullable=False),
+    Column("unix_group", Text, nullable=False),
+    Column("certificate_serial", Text, nullable=False),
+    Column("certificate_not_after", Double, nullable=False),
+    Column("revoked_at", Double, nullable=False),
+    Column("revoked_by", Text, nullable=False),
 )
 
 requests = Table(

@@ -31,6 +31,7 @@ class Statements:
         self.put_bundle = self._upsert(schema.bundles)
         self.put_event = self._text(sa.insert(schema.events))
         self.put_token = self._upsert(schema.tokens)
+        self.put_user = self._upsert(schema.users)
         self.put_answer = self._upsert(schema.requests)
         self.put_audit = self._text(sa.insert(schema.audit))
 

@@ -18,7 +18,7 @@ from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
 from gamenode_proto.process.failpoints import failpoint
 from gamenode_proto.v1 import work_pb2
-from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node, PipelineVersion
+from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node, PipelineVersion, User
 from gamenode_server.store import rows, schema
 from gamenode_server.store.commits import Commit
 from gamenode_server.store.memory import Memory, Sequences
@@ -69,6 +69,7 @@ class Transaction:
         self._tasks: dict[str, Task] = {}
         self._bundles: dict[str, tuple[bytes, float]] = {}
         self._tokens: dict[str, JoinToken] = {}
+        self._users: dict[str, User] = {}
         self._answers: dict[tuple[str, str], tuple[str, str, float]] = {}
         # (changed table, key, its change before, what puts memory back, the record before)
         self._journal: list[tuple[dict[Any, Any], Any, Any, Callable[[Any, Any], None], Any]] = []
@@ -105,6 +106,7 @@ class Transaction:
         self._write(put.put_task, [rows.task_row(task) for task in self._tasks.values()])
         self._write(put.put_bundle, [(digest, *bundle) for digest, bundle in self._bundles.items()])
         self._write(put.put_token, [rows.token_row(token) for token in self._tokens.values()])
+        self._write(put.put_user, [rows.user_row(user) for user in self._users.values()])
         self._write(put.put_answer, [(*key, *answer) for key, answer in self._answers.items()])
         event_rows: list[Row] = []
         for event, now in self._events:
@@ -132,6 +134,7 @@ class Transaction:
             tasks=self._tasks,
             nodes=self._nodes,
             pipelines=self._pipelines,
+            users=self._users,
             forgotten_runs=self._forgotten,
             loaded=self._loaded,
             touched=self.touched,
@@ -331,7 +334,7 @@ class Transaction:
         self._memory.bundles.add(digest, bundle)
         return bundle
 
-    # -- tokens and answers -------------------------------------------------------------------------------------------
+    # -- tokens, users and answers ------------------------------------------------------------------------------------
 
     def token(self, token_id: str) -> JoinToken | None:
         """See `Tx`."""
@@ -346,6 +349,15 @@ class Transaction:
         """See `Tx`."""
         self._note(self._tokens, token.id, token, self._memory.restore_token, self._memory.tokens.get(token.id))
         self._memory.tokens[token.id] = token
+
+    def user(self, name: str) -> User | None:
+        """See `Tx`."""
+        return self._cache.users.get(name)
+
+    def put_user(self, user: User) -> None:
+        """See `Tx`."""
+        self._note(self._users, user.name, user, self._memory.restore_user, self._cache.users.get(user.name))
+        self._cache.users[user.name] = user
 
     def answer(self, principal: str, request_id: str) -> tuple[str, str] | None:
         """See `Tx`."""

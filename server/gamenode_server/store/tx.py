@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.tasks import Task
-from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node, PipelineVersion
+from gamenode_server.records import JoinToken, NewAudit, NewEvent, Node, PipelineVersion, User
 
 
 class Tx(Protocol):
@@ -103,6 +103,14 @@ class Tx(Protocol):
 
     def put_token(self, token: JoinToken) -> None:
         """Stores a token, new or changed."""
+        ...
+
+    def user(self, name: str) -> User | None:
+        """A user, also one that was revoked. From memory."""
+        ...
+
+    def put_user(self, user: User) -> None:
+        """Stores a user, new or changed."""
         ...
 
     def answer(self, principal: str, request_id: str) -> tuple[str, str] | None:

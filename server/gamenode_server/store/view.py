@@ -12,6 +12,7 @@ def mirror(cache: HotCache) -> HotCache:
     for node in cache.nodes():
         view.set_node(node)
     view.pipelines.update(cache.pipelines)
+    view.users.update(cache.users)
     for run, tasks in cache.entries():
         view.set_run(run)
         for task in tasks:
@@ -33,6 +34,7 @@ def follow(view: HotCache, commit: Commit) -> None:
             view.set_node(node)
     for pipeline in commit.pipelines.values():
         view.pipelines[pipeline.name] = pipeline
+    view.users.update(commit.users)
     for run in commit.runs.values():
         view.set_run(run)
     for task in commit.tasks.values():

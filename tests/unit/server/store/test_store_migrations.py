@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process import failpoints
+from gamenode_server.records import User
 from gamenode_server.store import schema
 from gamenode_server.store.engine import sqlite_writer
 from gamenode_server.store.migrate import SCRIPTS, prepare_schema
@@ -27,8 +28,8 @@ NEXT = """
 from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 def upgrade() -> None:
     with op.batch_alter_table("runs", recreate="always") as batch:
@@ -43,7 +44,7 @@ from pathlib import Path
 from gamenode_server.store.engine import sqlite_writer
 from gamenode_server.store.migrate import prepare_schema
 engine = sqlite_writer(sys.argv[1])
-prepare_schema(engine.connect(), sys.argv[1], revision="0002", scripts=Path(sys.argv[2]))
+prepare_schema(engine.connect(), sys.argv[1], revision="0003", scripts=Path(sys.argv[2]))
 print("migrated")
 """
 
@@ -53,7 +54,7 @@ def scripts(tmp_path: Path) -> Path:
     """The migrations with one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0002_next.py").write_text(NEXT)
+    (folder / "versions" / "r0003_next.py").write_text(NEXT)
     return folder
 
 
@@ -95,7 +96,7 @@ def _migrate_in_child(path: Path, scripts: Path, armed: str) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:
         failpoints._armed = failpoints._parse(armed)
-        prepare_schema(sqlite_writer(path).connect(), path, revision="0002", scripts=scripts)
+        prepare_schema(sqlite_writer(path).connect(), path, revision="0003", scripts=scripts)
         os._exit(0)
     finally:
         os._exit(1)
@@ -142,7 +143,22 @@ def test_a_migration_keeps_every_row_also_of_tables_that_refer_to_it(filled: Pat
     assert connection.execute("SELECT id, run_id FROM tasks").fetchall() == [("t1", "r1")]
     assert connection.execute("SELECT count(*) FROM servers").fetchone() == (0,)
     connection.close()
-    assert _version(filled) == "0002"
+    assert _version(filled) == "0003"
+
+
+async def test_a_database_from_before_there_were_users_gets_them(tmp_path: Path) -> None:
+    path, old = tmp_path / "store.db", tmp_path / "migrations"
+    shutil.copytree(SCRIPTS, old, ignore=shutil.ignore_patterns("__pycache__"))
+    engine = sqlite_writer(path)
+    with engine.connect() as connection:
+        prepare_schema(connection, path, revision="0001", scripts=old)
+    engine.dispose()
+    user = User("alice", "viewer", created_at=1.0, created_by="root")
+    async with opened(path) as there:
+        await there.store.apply(lambda tx: tx.put_user(user))
+        assert there.store.view.users == {"alice": user}
+    async with opened(path) as there:
+        assert there.store.view.users == {"alice": user}
 
 
 def test_killed_at_every_statement_of_a_migration(filled: Path, scripts: Path, tmp_path: Path) -> None:
@@ -152,9 +168,9 @@ def test_killed_at_every_statement_of_a_migration(filled: Path, scripts: Path, t
         shutil.copy(filled, path)
         if _migrate_in_child(path, scripts, f"store.migration=kill:{statement}") == 0:
             break
-        assert (_version(path), _schema(path)) == ("0001", old)
+        assert (_version(path), _schema(path)) == ("0002", old)
         assert _migrate_in_child(path, scripts, "") == 0  # and it works the next time
-        assert _version(path) == "0002"
+        assert _version(path) == "0003"
     assert 10 < statement < 59, "the failpoint was never reached, or never not"
 
 
@@ -162,13 +178,13 @@ def test_killed_before_its_commit(filled: Path, scripts: Path) -> None:
     old = _schema(filled)
     done = _migrate(filled, scripts, GAMENODE_FAILPOINTS="store.schema=kill")
     assert done.returncode == -signal.SIGKILL
-    assert (_version(filled), _schema(filled)) == ("0001", old)
+    assert (_version(filled), _schema(filled)) == ("0002", old)
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(filled: Path, scripts: Path) -> None:
     assert _migrate(filled, scripts).returncode == 0
     newer = _schema(filled)
-    with pytest.raises(GameNodeError, match="schema 0002") as caught:
+    with pytest.raises(GameNodeError, match="schema 0003") as caught:
         async with opened(filled):
             pass
     assert caught.value.code is Code.VERSION_MISMATCH
