@@ -26,6 +26,7 @@ from pydantic import (
 from gamenode_pipelines import spec_steps as steps
 from gamenode_pipelines import spec_values as check
 from gamenode_pipelines.kinds import KINDS
+from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA
 from gamenode_pipelines.parameters import Parameter, ParamType
 from gamenode_pipelines.plan import OnLost, RetryOn, Scalar
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
@@ -33,7 +34,7 @@ from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Siz
 MAX_STEPS: Final = 500
 PIPELINE_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,62}"
-_SCALAR_SCHEMA: Final = WithJsonSchema(check.SCALAR_SCHEMA)
+_SCALAR_SCHEMA: Final = WithJsonSchema(SCALAR_SCHEMA)
 _COUNT_SCHEMA: Final = WithJsonSchema({"type": "integer", "minimum": 1})
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from gamenode_pipelines import selectors
-from gamenode_pipelines.errors import GameNodeError
+from gamenode_pipelines.kinds.fields import DURATION_PATTERN, SCALAR_SCHEMA, SIZE_PATTERN, asked
 from gamenode_pipelines.parameters import ParamType, convert
 from gamenode_pipelines.quantities import format_duration, parse_duration, parse_size, spell_size
 from gamenode_pipelines.wording import UnknownWord, listed, shown
@@ -25,9 +25,6 @@ SIGNALS: Final = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
 SHELLS: Final = ("sh", "bash", "python", "none")
 #: Names of environment variables that are the agent's own begin with it.
 RESERVED_ENV: Final = "GAMENODE_"
-SCALAR_SCHEMA: Final[dict[str, Any]] = {"type": ["string", "number", "boolean"]}
-_DURATION_PATTERN: Final = r"^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+$"
-_SIZE_PATTERN: Final = r"^[0-9]*\.?[0-9]+ ?[kKmMgGtTpP]?[iI]?[bB]?$"
 
 
 def _flag(value: object) -> bool:
@@ -81,7 +78,7 @@ def _duration(*, zero: bool) -> BeforeValidator:
         text = text_of(value) if isinstance(value, str) else plain
         if isinstance(text, str) and "${{" in text:
             raise ValueError("must be a duration like 90s; expressions are not allowed here")
-        seconds: float = _asked(parse_duration, text)
+        seconds = asked(parse_duration, text)
         if seconds == 0 and not zero:
             raise ValueError("must be more than 0")
         return seconds
@@ -96,18 +93,10 @@ def _size(value: object) -> int:
     text = text_of(value)
     if "${{" in text:
         raise ValueError("must be a size like 512m; expressions are not allowed here")
-    size: int = _asked(parse_size, text)
+    size = int(asked(parse_size, text))
     if size == 0:
         raise ValueError("must be more than 0")
     return size
-
-
-def _asked(parse: Any, value: object) -> Any:
-    """What a parser of ours says, its refusal as pydantic wants to hear it."""
-    try:
-        return parse(value)
-    except GameNodeError as error:
-        raise ValueError(error.message) from error
 
 
 def one_of(words: Iterable[str], not_yet: Mapping[str, str] | None = None) -> BeforeValidator:
@@ -170,7 +159,7 @@ def select(value: object) -> str:
     text = text_of(value)
     if "${{" in text:
         raise ValueError("expressions are not allowed in a selector")
-    _asked(selectors.parse, text)
+    asked(selectors.parse, text)
     return text
 
 
@@ -183,7 +172,7 @@ def retry_kinds(value: object) -> object:
 Text = Annotated[str, BeforeValidator(text_of)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 _DURATION_SCHEMA: Final = WithJsonSchema(
-    {"anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "minimum": 0}]}
+    {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"type": "number", "minimum": 0}]}
 )
 _DURATION_WRITER: Final = PlainSerializer(format_duration, return_type=str, when_used="json")
 Duration = Annotated[float, _duration(zero=False), _DURATION_SCHEMA, _DURATION_WRITER]
@@ -192,7 +181,7 @@ Size = Annotated[
     int,
     BeforeValidator(_size),
     PlainSerializer(spell_size, return_type=str, when_used="json"),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _SIZE_PATTERN}, {"type": "integer", "minimum": 1}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 1}]}),
 ]
 Cpus = Annotated[float, BeforeValidator(_cpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Env = Annotated[

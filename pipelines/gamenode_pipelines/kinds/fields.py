@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_pipelines.plan import Setting
@@ -18,10 +18,13 @@ from gamenode_pipelines.quantities import format_duration, parse_duration, parse
 from gamenode_pipelines.wording import UnknownWord, shown
 from gamenode_pipelines.written import kind_of, text_of, value_of
 
+T = TypeVar("T")
 Schema = Mapping[str, Any]
 #: What a value may be in a file, besides what its type says: text with expressions in it.
 TEMPLATE_SCHEMA: Final[Schema] = {"type": "string", "pattern": r"\$\{\{"}
-SCALAR_SCHEMA: Final[Schema] = {"type": ["string", "number", "boolean"]}
+SCALAR_SCHEMA: Final[dict[str, Any]] = {"type": ["string", "number", "boolean"]}
+DURATION_PATTERN: Final = r"^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+$"
+SIZE_PATTERN: Final = r"^[0-9]*\.?[0-9]+ ?[kKmMgGtTpP]?[iI]?[bB]?$"
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
@@ -122,7 +125,7 @@ def _size(value: object) -> int:
     plain = value_of(value)
     if plain is None or isinstance(plain, Mapping | list | tuple | float | bool):
         raise ValueError(f"must be a size like 512m, not {kind_of(value)}")
-    size = _asked(parse_size, text_of(value))
+    size = asked(parse_size, text_of(value))
     if size == 0:
         raise ValueError("must be more than 0")
     return int(size)
@@ -132,10 +135,11 @@ def _duration(value: object) -> float:
     plain = value_of(value)
     if plain is None or isinstance(plain, Mapping | list | tuple | bool):
         raise ValueError(f"must be a duration like 90s, not {kind_of(value)}")
-    return float(_asked(parse_duration, text_of(value) if isinstance(value, str) else plain))
+    return float(asked(parse_duration, text_of(value) if isinstance(value, str) else plain))
 
 
-def _asked(parse: Callable[[Any], float], value: object) -> float:
+def asked(parse: Callable[[Any], T], value: object) -> T:
+    """What a parser of ours says, its refusal as whoever checks a value wants to hear it: a ValueError."""
     try:
         return parse(value)
     except GameNodeError as error:
@@ -150,7 +154,7 @@ SIZE: Final = Leaf(
     _size,
     {
         "anyOf": [
-            {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ ?[kKmMgGtTpP]?[iI]?[bB]?$"},
+            {"type": "string", "pattern": SIZE_PATTERN},
             {"type": "integer", "minimum": 1},
         ]
     },
@@ -158,7 +162,7 @@ SIZE: Final = Leaf(
 )
 _DURATION_SCHEMA: Final[Schema] = {
     "anyOf": [
-        {"type": "string", "pattern": r"^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+$"},
+        {"type": "string", "pattern": DURATION_PATTERN},
         {"type": "number", "minimum": 0},
     ]
 }

@@ -12,6 +12,7 @@ from gamenode_pipelines import selectors
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.states import NodeState
+from gamenode_proto.transport import CLIENT_MESSAGE
 from gamenode_proto.v1 import agent_link_pb2, nodes_pb2
 from gamenode_proto.v1 import state_management_pb2 as pb
 from gamenode_server.audit import recording
@@ -24,8 +25,10 @@ from gamenode_server.rpc import finding
 from gamenode_server.sessions import Session
 from gamenode_server.store.tx import Tx
 
-#: Containers of one answer; more than anybody reads, and fewer than a message can hold.
+#: Containers of one answer, more than anybody reads, and their bytes, fewer than a message can hold. Those of one node
+#: are always fewer.
 MAX_LISTED = 20_000
+MAX_LISTED_BYTES = CLIENT_MESSAGE // 2
 #: Of a grace period, what a caller may ask for at most, seconds.
 MAX_GRACE = 3600.0
 MAX_REASON = 1000
@@ -40,18 +43,22 @@ def list_containers(core: Core, request: pb.ListContainersRequest) -> pb.ListCon
         found = _found(core, request.node, request.container)
         return pb.ListContainersResponse(containers=[_listed(core, found.node, found.container)])
     wanted = [selectors.parse(text) for text in request.selectors if text.strip()]
-    answer = pb.ListContainersResponse()
+    answer, size = pb.ListContainersResponse(), 0
     for node in _nodes(core, request.node):
         if not all(selector.matches(node.labels) for selector in wanted):
             continue
         for container in sorted(inventory.of(node.id), key=lambda container: (container.name, container.id)):
             if not request.all and container.state not in RUNNING:
                 continue
-            if len(answer.containers) >= MAX_LISTED:
+            listed = _listed(core, node, container)
+            size += listed.ByteSize()
+            if len(answer.containers) >= MAX_LISTED or size > MAX_LISTED_BYTES:
                 raise GameNodeError(
-                    Code.LIMIT_EXCEEDED, f"there are more than {MAX_LISTED} containers: ask for those of one node"
+                    Code.LIMIT_EXCEEDED,
+                    f"there are more containers than one answer holds, {len(answer.containers)}: ask for those of one "
+                    "node, or of nodes with a label",
                 )
-            answer.containers.append(_listed(core, node, container))
+            answer.containers.append(listed)
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
@@ -84,6 +85,19 @@ async def test_grace_given_to_the_step_counts() -> None:
     await until(lambda: next(iter(engine.everything.values())).log)
     await do(Bench(engine), "stop", name="oa", grace="50ms")
     assert (await shown(engine)).exit_code == 137
+
+
+@pytest.mark.parametrize("kind", ["restart", "remove"])
+@pytest.mark.parametrize("given", [{"grace": "50ms"}, {"force": True}])
+async def test_a_restart_and_a_removal_heed_grace_and_force(kind: str, given: dict[str, Any]) -> None:
+    engine = FakeEngine()
+    ends: list[int | None] = []
+    await made(engine, "ignore-term", "print=up", "sleep=60", stop={"grace": 60})
+    await until(lambda: next(iter(engine.everything.values())).log)
+    engine.subscribe(lambda event: ends.append(event.exit_code) if event and event.action == "die" else None)
+    async with asyncio.timeout(30):
+        await do(Bench(engine), kind, name="oa", **given)
+    assert ends == [137]
 
 
 @pytest.mark.parametrize("kind", ["stop", "remove"])

@@ -13,6 +13,7 @@ import pytest
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_proto.v1 import agent_link_pb2, nodes_pb2
 from gamenode_proto.v1 import state_management_pb2 as pb
+from gamenode_server.rpc import containers
 from gamenode_server.store import queries
 from support.scripted_agent import ScriptedAgent, Site, container, site
 from support.waiting import until
@@ -59,6 +60,18 @@ async def test_the_list_is_of_what_runs_or_of_everything_by_node_and_name(here: 
     own, foreign = answer.containers
     assert (own.node_id, own.container.own, list(own.container.ports)) == (agent.node_id, True, ["1:1/udp"])
     assert not foreign.container.own
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_LISTED", 2), ("MAX_LISTED_BYTES", 400)])
+async def test_more_than_one_answer_holds_is_asked_for_in_parts(
+    here: Site, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    await with_containers(here, "a", container("one"))
+    await with_containers(here, "b", *(container(f"web{number}") for number in range(20)))
+    monkeypatch.setattr(containers, limit, most)
+    error = await refusal(listed(here))
+    assert (error.code, "ask for those of one node" in error.message) == (Code.LIMIT_EXCEEDED, True)
+    assert await listed(here, node="a") == ["a/one"]
 
 
 async def test_a_heartbeat_tells_what_changed_and_a_node_that_left_keeps_its_containers(here: Site) -> None:
