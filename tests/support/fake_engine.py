@@ -22,6 +22,7 @@ from gamenode_agent.engines.containers import (
     ExecStatus,
     Image,
     LogLine,
+    NotAsked,
     Progress,
     Usage,
 )
@@ -90,9 +91,11 @@ class FakeEngine:
         """Every call takes this long from now on."""
         self._delay = seconds
 
-    def fail_next(self, call: str, code: Code, message: str = "scripted") -> None:
+    def fail_next(
+        self, call: str, code: Code, message: str = "scripted", kind: type[GameNodeError] = GameNodeError
+    ) -> None:
         """The next call of this name fails; several are failed in turn."""
-        self._failures.setdefault(call, []).append(GameNodeError(code, message))
+        self._failures.setdefault(call, []).append(kind(code, message))
 
     def lose(self, container: str) -> None:
         """Somebody removes it by hand."""
@@ -329,7 +332,7 @@ class FakeEngine:
             raise failures.pop(0)
 
     def _away(self) -> GameNodeError:
-        return GameNodeError(Code.ENGINE_UNAVAILABLE, self.problem)
+        return NotAsked(Code.ENGINE_UNAVAILABLE, self.problem)
 
     def _image(self, reference: str) -> Image | None:
         found = self.images.get(_tagged(reference))

@@ -82,10 +82,8 @@ class Witness:
         finally:
             unsubscribe()
 
-    async def ended_by_engine(self) -> bool:
-        """Whether the container, which has just been seen to have ended, went down with the engine."""
-        if self._survives:
-            return False
+    async def engine_away(self) -> bool:
+        """Whether the engine is away, or was, since the container was last seen running; it has just ended."""
         # An answer may come late, from an engine that has just been started: so what is counted is looked at after it.
         return not await self._engine.accepting() or self._engine.outages != self._seen
 
@@ -93,7 +91,7 @@ class Witness:
         """It runs, or is being started, as of now."""
         info = self._engine.info
         #: With live-restore containers do not notice that their engine stops.
-        self._survives = info is not None and info.live_restore
+        self.survives = info is not None and info.live_restore
         #: The number of outages when it was last seen running.
         self._seen = self._engine.outages
 

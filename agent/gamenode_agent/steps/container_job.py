@@ -142,7 +142,7 @@ class ContainerJob:
                 following = group.create_task(self._follow(engine, spool))
                 beside.append(group.create_task(witness.watch(container.id)))
                 ended = await engine.wait(container.id)
-                by_engine = await witness.ended_by_engine()
+                away = await witness.engine_away()
                 whole = await self._end_of_log(following)
                 for task in beside:
                     task.cancel()
@@ -152,7 +152,9 @@ class ContainerJob:
             raise
         if not whole:
             await through(engine, spool.rest)
-        return ended, by_engine
+        if away and witness.survives:  # what it wrote while nobody read may have gone with it
+            attempt.say("the container ended while its engine was away: the end of its output may be missing")
+        return ended, away and not witness.survives
 
     async def _running(
         self, engine: ContainerEngine, there: Container | None, attempt: Handle, made: Callable[[str], None]

@@ -15,7 +15,7 @@ from gamenode_agent.containers import restarting
 from gamenode_agent.containers.ending import Endings
 from gamenode_agent.containers.instances import Instances
 from gamenode_agent.containers.wishes import Wishes
-from gamenode_agent.engines.containers import CLUSTER, NODE, RESTART, ContainerEvent, ContainerSpec
+from gamenode_agent.engines.containers import CLUSTER, NODE, RESTART, ContainerEvent, ContainerSpec, HalfStarted
 from gamenode_pipelines.errors import Code
 from support.fake_container import FakeContainer
 from support.fake_engine import FakeEngine
@@ -140,6 +140,18 @@ async def test_one_that_cannot_be_started_is_a_crash_too() -> None:
         engine.finish(container.id, 1)
         await until(lambda: "instance.gave_up" in node.words)
     assert {"error": "port taken"}.items() <= node.told[1][1].items()
+
+
+async def test_one_that_can_never_be_started_again_is_given_up_at_once() -> None:
+    engine = FakeEngine()
+    node = Node(engine)
+    container = await made(engine, "always")
+    engine.fail_next("start", Code.STATE_CONFLICT, "have it made anew", HalfStarted)
+    async with node.kept():
+        engine.finish(container.id, 1)
+        await until(lambda: "instance.gave_up" in node.words)
+    assert node.told[-1][1]["why"] == "have it made anew"
+    assert node.wishes.is_over(container.id)
 
 
 @pytest.mark.parametrize("restart", ["always", "on-failure"])

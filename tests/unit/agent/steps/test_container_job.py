@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gamenode_agent.engines.containers import ContainerSpec, EngineInfo
+from gamenode_agent.engines.containers import ContainerSpec, EngineInfo, HalfStarted, NotAsked
 from gamenode_agent.engines.inline import LostTrack, Result
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -248,6 +248,44 @@ async def test_an_engine_that_keeps_containers_alive_may_go_away() -> None:
         engine.come_back()
     assert (task.result().exit_code, task.result().error) == (5, None)
     assert len(handle.output.splitlines()) == 30
+
+
+async def test_what_ends_while_its_engine_is_away_and_survives_it_may_lack_output_and_says_so() -> None:
+    engine = FakeEngine()
+    engine.info = EngineInfo("docker", "1", "1", live_restore=True)
+    handle = Bench(engine).handle()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run(Bench(engine), job("print=up", "sleep=60"), handle))
+        await until(lambda: handle.output == b"up\n", every=0.005)
+        engine.go_away()
+        engine.finish(NAME, 3)
+        engine.come_back()
+    assert (task.result().exit_code, task.result().error) == (3, None)
+    assert "output may be missing" in handle.said[-1]
+
+
+async def test_one_whose_engine_went_away_while_it_started_is_lost_and_nothing_of_it_is_left() -> None:
+    engine = FakeEngine()
+    engine.fail_next("start", Code.ENGINE_UNAVAILABLE)
+    with pytest.raises(LostTrack, match="it may have run"):
+        await run(Bench(engine), job("exit=0"))
+    assert engine.calls.count("start") == 1, "it is not for us to run it twice"
+    assert not engine.everything
+
+
+async def test_one_that_an_earlier_start_has_left_unfit_is_lost_too() -> None:
+    engine = FakeEngine()
+    engine.fail_next("start", Code.STATE_CONFLICT, "task: already exists", HalfStarted)
+    with pytest.raises(LostTrack, match="already exists"):
+        await run(Bench(engine), job("exit=0"))
+    assert not engine.everything
+
+
+async def test_an_engine_that_was_away_before_it_was_asked_to_start_has_not_started_it() -> None:
+    engine = FakeEngine()
+    engine.fail_next("start", Code.ENGINE_UNAVAILABLE, kind=NotAsked)
+    assert (await run(Bench(engine), job("exit=5"))).exit_code == 5
+    assert (engine.calls.count("create"), engine.calls.count("start")) == (1, 2)
 
 
 @pytest.mark.parametrize("announced", [False, True], ids=["crash", "clean stop"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gamenode_agent.engines.containers import CLUSTER, FENCE, RESTART, STOP, TASK, ContainerSpec
+from gamenode_agent.engines.containers import CLUSTER, FENCE, RESTART, STOP, TASK, ContainerSpec, HalfStarted
 from gamenode_agent.engines.inline import Result
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -252,3 +252,38 @@ async def test_an_engine_that_goes_away_meanwhile_is_waited_for() -> None:
         engine.come_back()
     assert task.result().outputs["name"] == "oa"
     assert len(engine.everything) == 1
+
+
+async def test_one_whose_engine_went_away_while_it_started_is_made_anew() -> None:
+    engine = FakeEngine()
+    bench = Bench(engine)
+    handle = bench.handle()
+    engine.fail_next("start", Code.ENGINE_UNAVAILABLE)
+    engine.fail_next("start", Code.STATE_CONFLICT, "task: already exists", HalfStarted)
+    done = await run(bench, handle=handle)
+    (left,) = engine.everything.values()
+    assert left.shown.running
+    assert done.outputs["id"] == handle.notes["id"] == left.id
+    assert engine.calls.count("create") == 3
+    assert ["making it anew" in line for line in handle.said if "engine" in line or "exists" in line] == [True, True]
+
+
+async def test_one_that_is_there_and_cannot_be_started_any_more_is_made_anew() -> None:
+    engine = FakeEngine()
+    bench = Bench(engine)
+    old = (await run(bench)).outputs["id"]
+    engine.finish(old, 1)
+    engine.fail_next("start", Code.STATE_CONFLICT, "task: already exists", HalfStarted)
+    again = await run(bench, handle=bench.handle(Attempt("other", 1, "a", 1)))
+    (left,) = engine.everything.values()
+    assert left.shown.running
+    assert again.outputs["id"] == left.id != old
+
+
+async def test_making_it_anew_has_an_end() -> None:
+    engine = FakeEngine()
+    for _ in range(20):
+        engine.fail_next("start", Code.STATE_CONFLICT, "task: already exists", HalfStarted)
+    with pytest.raises(HalfStarted):
+        await run(Bench(engine))
+    assert not engine.everything

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import requests
+import urllib3
 
+from gamenode_agent.engines.containers import HalfStarted, NotAsked
 from gamenode_agent.engines.docker.errors import refusal, translated
 from gamenode_pipelines.errors import Code
 
@@ -89,3 +92,24 @@ def test_a_broken_line_is_an_engine_that_is_away_and_a_bug_is_a_bug() -> None:
     assert error.code is Code.ENGINE_UNAVAILABLE
     assert "start oa-1" in error.message
     assert translated(KeyError("Id"), doing="start") is None
+
+
+@pytest.mark.parametrize("words", ["task 1f: already exists", "id already in use", "container with id exists: 1f"])
+def test_a_container_that_an_earlier_engine_has_half_started_is_named(words: str) -> None:
+    error = refusal(500, words, doing="start", subject="1f")
+    assert isinstance(error, HalfStarted)
+    assert error.code is Code.STATE_CONFLICT
+    assert words in error.message
+    assert not isinstance(refusal(500, words, doing="create", subject="1f"), HalfStarted)
+
+
+@pytest.mark.parametrize(
+    ("cause", "asked"),
+    [(ConnectionRefusedError(111, "refused"), False), (FileNotFoundError(2, "none"), False), (BrokenPipeError(), True)],
+)
+def test_an_engine_that_nobody_reached_was_asked_nothing(cause: OSError, asked: bool) -> None:
+    wrapped = requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", cause))
+    error = translated(wrapped, doing="start", subject="oa-1")
+    assert error is not None
+    assert error.code is Code.ENGINE_UNAVAILABLE
+    assert isinstance(error, NotAsked) is not asked
