@@ -11,14 +11,15 @@ import os
 import resource
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process.addresses import join_address, split_address
 from gamenode_proto.process.clock import wall_clock
+from gamenode_proto.process.locks import Lock
 from gamenode_proto.process.places import control_socket_path, default_data_dir
 from gamenode_proto.v1 import agent_link_pb2_grpc, pipeline_management_pb2_grpc, state_management_pb2_grpc
-from gamenode_server.config import ServerSettings
+from gamenode_server.config import EmbeddedSettings, ServerSettings
 from gamenode_server.controller.nodes import quarantine_node
 from gamenode_server.core import Core, drain_core, make_core, run_core, start_core
 from gamenode_server.dispatch import Dispatch
@@ -34,6 +35,9 @@ from gamenode_server.rpc.pipeline_management import PipelineManagement
 from gamenode_server.rpc.state_management import StateManagement
 from gamenode_server.store import open_store
 from gamenode_server.store.tx import Tx
+from gamenode_server.succession import standby_kept
+
+__all__ = ["EmbeddedSettings", "Server", "open_embedded", "open_server"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +55,13 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
-    """A server on its data dir, serving as long as the `async with`.
+async def open_server(settings: ServerSettings, *, lock: Lock | None = None) -> AsyncIterator[Server]:
+    """A server on its data dir, serving as long as the `async with`. `lock` is the data dir's, where it is held.
 
     Raises GameNodeError that says in one line why it cannot start, with nothing left behind.
     """
     place = Place(settings.data_dir or default_data_dir(os.environ))
-    with place.take():
+    with place.take(lock):
         _raise_file_limit()
         cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
         async with _built(settings, place, cluster) as (core, doors):
@@ -79,6 +83,20 @@ async def open_server(settings: ServerSettings) -> AsyncIterator[Server]:
                 place.withdraw()
                 drain_core(core)
                 await doors.close()
+
+
+@asynccontextmanager
+async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Server]:
+    """A server inside of another program: when the `async with` or the whole process ends, a standby goes on serving
+    in the same place, unless `server.place.mark_stopped` was called before.
+    """
+    async with open_server(settings) as server:
+        bound = server.bound
+        same = replace(
+            settings, listen=bound.listen, join_listen=bound.join_listen, control_listen=bound.control_listen
+        )
+        async with standby_kept(server.place, same):
+            yield server
 
 
 @asynccontextmanager

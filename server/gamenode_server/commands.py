@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process import logs
 from gamenode_proto.process.detach import python_module, spawn_detached
 from gamenode_proto.process.exits import ExitCode, exit_for
-from gamenode_proto.process.locks import holder_of
+from gamenode_proto.process.locks import Lock, holder_of
 from gamenode_proto.process.places import default_data_dir
 from gamenode_proto.process.settings import load, options
 from gamenode_proto.transport import quiet_core
 from gamenode_server.config import ServerSettings
+from gamenode_server.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +43,27 @@ _READY_FD = "GAMENODE_READY_FD"
 
 def run() -> int:
     """Runs the command line; the exit code."""
+    return _to_the_end(lambda: server.main(prog_name=PROGRAM, standalone_mode=False))
+
+
+def take_over(data_dir: str, lock: int) -> int:
+    """Serves as the standby that waited for this lock, with the settings that were left to it; the exit code."""
+    from gamenode_server.succession import settings_left
+
+    def serve() -> None:
+        place = Place(Path(data_dir))
+        settings = settings_left(place)
+        logs.configure(settings.log_level, settings.log_format)
+        logger.info("the server before this one is gone; taking over", extra={"data_dir": data_dir})
+        asyncio.run(_serve(settings, Lock(place.lock, lock)))
+
+    return _to_the_end(serve)
+
+
+def _to_the_end(work: Callable[[], int | None]) -> int:
+    """Does the work of a command; whatever goes wrong is one line on stderr and an exit code."""
     try:
-        code = server.main(prog_name=PROGRAM, standalone_mode=False)
-        return int(code or ExitCode.OK)
+        return int(work() or ExitCode.OK)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -79,35 +99,61 @@ def server(context: click.Context, flags: dict[str, Any], detach: bool) -> int:
 @click.option("--data-dir", metavar="DIR", default=None, help="The data dir of the server to stop.")
 @click.pass_context
 def stop(context: click.Context, data_dir: str | None) -> int:
-    """Stop the server that runs on the data dir, and wait until it has."""
+    """Stop the server on the data dir, with the console that it may run in, and wait until it has."""
     flags: dict[str, Any] = dict(context.obj)
     if data_dir is not None:
         flags["data_dir"] = data_dir
     settings = load(ServerSettings, flags=flags, env=os.environ)
     folder = settings.data_dir or default_data_dir(os.environ)
-    pid = holder_of(folder / "server.lock")
+    place = Place(folder)
+    pid, standby = holder_of(place.lock), holder_of(place.standby_lock)
     if not pid:
         raise GameNodeError(Code.NOT_FOUND, f"no server runs on {folder}")
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+    with _no_standby_serves(place, pid), contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
         _end(pid)
-    click.echo(f"stopped the server on {folder} (pid {pid})", err=True)
+    inside = ""
+    if standby:
+        inside = ", with the console that it ran in and its standby"
+        with contextlib.suppress(ProcessLookupError):
+            _end(standby, signal_it=False)
+    click.echo(f"stopped the server on {folder} (pid {pid}){inside}", err=True)
     return ExitCode.OK
 
 
-def _end(pid: int) -> None:
+@contextlib.contextmanager
+def _no_standby_serves(place: Place, pid: int) -> Iterator[None]:
+    """Marks the server as stopped for good; takes the mark back where the stop fails, since it goes on."""
+    try:
+        place.mark_stopped()
+    except PermissionError:
+        raise _not_ours(pid) from None
+    try:
+        yield
+    except BaseException:
+        place.stopped.unlink(missing_ok=True)
+        raise
+
+
+def _not_ours(pid: int) -> GameNodeError:
+    return GameNodeError(Code.PERMISSION_DENIED, f"the server (pid {pid}) belongs to another user")
+
+
+def _end(pid: int, *, signal_it: bool = True) -> None:
+    """Asks a process to end and waits until it has. Raises ProcessLookupError where it is gone already."""
     handle = os.pidfd_open(pid)
     try:
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if signal_it:
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
         ended, _, _ = select.select([handle], [], [], STOP_DEADLINE + 3)
     except PermissionError:
-        raise GameNodeError(Code.PERMISSION_DENIED, f"the server (pid {pid}) belongs to another user") from None
+        raise _not_ours(pid) from None
     finally:
         os.close(handle)
     if not ended:
         raise GameNodeError(Code.TIMEOUT, f"the server (pid {pid}) has not ended; `kill -9 {pid}` will, losing nothing")
 
 
-async def _serve(settings: ServerSettings) -> None:
+async def _serve(settings: ServerSettings, lock: Lock | None = None) -> None:
     quiet_core()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -115,7 +161,7 @@ async def _serve(settings: ServerSettings) -> None:
         loop.add_signal_handler(number, _stop, stopping)
     from gamenode_server.app import open_server
 
-    async with open_server(settings) as running:
+    async with open_server(settings, lock=lock) as running:
         bound = running.bound
         control = ",".join(filter(None, (str(bound.control_socket), bound.control_listen)))
         _announce(f"ready agents={bound.listen} join={bound.join_listen} control={control} pid={os.getpid()}")

@@ -115,3 +115,11 @@ class ServerSettings:
             answer=self.answer_timeout,
             tick=min(standard.tick, self.heartbeat / 5),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSettings(ServerSettings):
+    """A server inside of a console: reachable from this machine only, until it is told otherwise."""
+
+    listen: str = setting("127.0.0.1:7443", doc="Where agents connect (mTLS). Port 0 picks one.", parse=address)
+    join_listen: str = setting("127.0.0.1:7444", doc="Where hosts join (TLS). Port 0 picks one.", parse=address)

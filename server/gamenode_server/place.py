@@ -58,17 +58,34 @@ class Place:
         """The ports that were picked for port 0, kept so that agents find a restarted server."""
         return self.own / "ports.json"
 
-    def take(self) -> Lock:
-        """Makes the folders and takes the lock.
+    @property
+    def standby_lock(self) -> Path:
+        """Held by the standby that waits for the server's lock."""
+        return self.data_dir / "standby.lock"
+
+    @property
+    def standby_settings(self) -> Path:
+        """What an embedded server leaves to its standby; without it a standby ends."""
+        return self.own / "standby.json"
+
+    @property
+    def stopped(self) -> Path:
+        """The mark that the server was stopped for good, and no standby is to serve."""
+        return self.own / "stopped"
+
+    def take(self, held: Lock | None = None) -> Lock:
+        """Makes the folders and takes the lock, or takes over the one that this process holds already.
 
         Raises GameNodeError: STATE_CONFLICT naming the pid of the server that has it, PERMISSION_DENIED where the data
         dir cannot be used.
         """
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = lock_file(self.lock, what=f"the data dir {self.data_dir}")
+            lock = held or lock_file(self.lock, what=f"the data dir {self.data_dir}")
             try:
                 self.own.mkdir(exist_ok=True, mode=0o700)
+                self.stopped.unlink(missing_ok=True)
+                self.standby_settings.unlink(missing_ok=True)
             except BaseException:
                 lock.release()
                 raise
@@ -99,6 +116,10 @@ class Place:
         """The server is no longer there."""
         self.server_file.unlink(missing_ok=True)
         sync_folder(self.data_dir)
+
+    def mark_stopped(self) -> None:
+        """From now on, until the next start, no standby serves here."""
+        write_private(self.stopped, b"")
 
     def last_ports(self) -> dict[str, str]:
         """The addresses of the last start, by setting; empty where there was none."""
