@@ -160,6 +160,7 @@ RUNS = Table(
         Column("error", "ERROR", _why),
         field("version", "VERSION", wide=True, right=True),
         field("target", "TARGET", wide=True),
+        field("retry_of", "RETRY OF", wide=True),
         field("params", "PARAMS", wide=True),
         field("note", "NOTE", wide=True),
     ),

@@ -97,18 +97,24 @@ def placement_request(
 
     `capabilities` are what its plan needs (`capabilities(plan)`).
     """
-    targets, requires = spec.targets, spec.requires
+    targets = spec.targets
     count = targets.count if targets else "all"
     return placement.Request(
         selectors=(*((targets.select,) if targets and targets.select else ()), *selectors),
         nodes=tuple(nodes),
         all=all or targets is not None,
         count=count if isinstance(count, int) else None,
-        requires=placement.Requires(cpus=requires.cpus, memory=requires.memory, disk=requires.disk)
-        if requires
-        else placement.Requires(),
+        requires=requirements(spec),
         capabilities=capabilities,
     )
+
+
+def requirements(spec: PipelineSpec) -> placement.Requires:
+    """What the pipeline asks of a node's resources."""
+    requires = spec.requires
+    if requires is None:
+        return placement.Requires()
+    return placement.Requires(cpus=requires.cpus, memory=requires.memory, disk=requires.disk)
 
 
 def _steps(specs: Sequence[StepSpec]) -> tuple[StepPlan, ...]:

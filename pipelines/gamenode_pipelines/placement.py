@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final, NoReturn, assert_never
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.quantities import format_size
@@ -88,8 +88,8 @@ class Placement:
 def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
     """The nodes for a run.
 
-    A node is taken by a selector or by `all` only while it is reachable and active; named, it is also taken while
-    offline (the run waits for it) or cordoned. Raises GameNodeError: INVALID_ARGUMENT where it is not said which nodes
+    A node is taken only while it is active, by a selector or by `all` only while it is reachable; named, it is also
+    taken while offline: the run waits for it. Raises GameNodeError: INVALID_ARGUMENT where it is not said which nodes
     are meant, NOT_FOUND where a named node does not exist or no node fits, STATE_CONFLICT where a named node is in a
     state that takes no work, INSUFFICIENT_RESOURCES, with the figures, where there is not enough or a node lacks a
     capability, ENGINE_UNAVAILABLE where all that is lacking is the container engine.
@@ -127,12 +127,15 @@ def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
 
 def _named(fleet: Sequence[Candidate], nodes: Sequence[str]) -> frozenset[str]:
     """The ids of the named nodes; raises NOT_FOUND where there is none of a name."""
+    ids: dict[str, set[str]] = {}
+    for candidate in fleet if nodes else ():
+        for name in (candidate.node_id, candidate.name):
+            ids.setdefault(name, set()).add(candidate.node_id)
     found: set[str] = set()
     unknown: list[str] = []
     for name in nodes:
-        ids = {candidate.node_id for candidate in fleet if name in (candidate.node_id, candidate.name)}
-        found |= ids
-        if not ids:
+        found |= ids.get(name, set())
+        if name not in ids:
             close = nearest(name, [candidate.name for candidate in fleet])
             unknown.append(shown(name) + (f" (did you mean {close!r}?)" if close else ""))
     if unknown:
@@ -154,12 +157,16 @@ def _outside(candidate: Candidate, selectors: Sequence[Selector], named: frozens
 def _closed(candidate: Candidate, named: bool) -> str:
     """Why a node takes no work now, or nothing."""
     match candidate.admin_state:
-        case AdminState.DISABLED | AdminState.DRAINING:
-            return str(candidate.admin_state)
-        case AdminState.CORDONED if not named:
-            return "cordoned; name it with --node to use it all the same"
-        case _:
+        case AdminState.ACTIVE:
             pass
+        case AdminState.CORDONED:
+            return f"cordoned; gamenode node uncordon {candidate.name}"
+        case AdminState.DISABLED:
+            return f"disabled; gamenode node enable {candidate.name}"
+        case AdminState.DRAINING:
+            return "draining"
+        case _:
+            assert_never(candidate.admin_state)
     match candidate.state:
         case NodeState.ONLINE | NodeState.SUSPECT:
             return ""

@@ -41,6 +41,8 @@ class Run:
     target: str = ""
     #: Tasks taken from pending so far, in order of their position.
     started: int = 0
+    #: The run that this one repeats.
+    retry_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ run_values = st.builds(
     max_failures=counts,
     target=words,
     started=counts,
+    retry_of=words,
 )
 helds = st.builds(Held, words, counts, st.sampled_from(TaskState))
 scripts = st.builds(Script, words, words, st.lists(words, max_size=3).map(tuple), texts)

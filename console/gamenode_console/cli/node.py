@@ -11,6 +11,7 @@ from gamenode_console.cli import watching
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.completion import complete_node
 from gamenode_console.cli.frame import Group, list_options, reason_option, yes_option
+from gamenode_console.cli.node_duty import COMMANDS
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import DURATION, MOMENT, PAIR
 from gamenode_console.documents import Document, nodes
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 @click.group("node", cls=Group)
 def node() -> None:
     """The hosts that run an agent. A NODE is a name, an id, or the first 4 or more characters of an id."""
+
+
+for each in COMMANDS:
+    node.add_command(each)
 
 
 @node.command(

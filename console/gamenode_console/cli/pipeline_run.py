@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gamenode_console import columns, outcomes
-from gamenode_console.cli import following, sources
+from gamenode_console import columns
+from gamenode_console.cli import sources, starting
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.completion import complete_node, complete_pipeline
 from gamenode_console.cli.frame import Command
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import DURATION, PAIR
-from gamenode_console.documents import Document, pipelines, runs
+from gamenode_console.documents import Document, pipelines
 from gamenode_proto.process.exits import ExitCode
 from gamenode_proto.v1.pipeline_management_pb2 import RunPipelineRequest
 
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 @click.option("--node", "nodes", multiple=True, metavar="NODE", shell_complete=complete_node, help="On this node.")
 @click.option("--all", "every", is_flag=True, help="On every node.")
 @click.option("--dry-run", is_flag=True, help="Only show what would run, and where.")
-@click.option("--wait", is_flag=True, help="Wait for its end; the exit code says how it ended.")
-@click.option("--follow", is_flag=True, help="Wait, and print what its steps say.")
-@click.option("--timeout", type=DURATION, help="With --wait or --follow: how long; the run goes on. Exit code 7.")
+@starting.stay_options
 @click.option("--run-timeout", type=DURATION, help="Ends tasks that take longer, in place of the pipeline's timeout.")
 @click.option("--request-id", default="", metavar="ID", help="The same id again answers with the same run.")
 @click.option("--note", default="", metavar="TEXT", help="Why; kept with the run.")
@@ -59,9 +57,7 @@ def run(
     nodes: tuple[str, ...],
     every: bool,
     dry_run: bool,
-    wait: bool,
-    follow: bool,
-    timeout: float | None,
+    stay: starting.Stay,
     run_timeout: float | None,
     request_id: str,
     note: str,
@@ -70,8 +66,6 @@ def run(
 
     Ctrl-C while waiting or following never cancels the run.
     """
-    if timeout is not None and not (wait or follow):
-        raise click.UsageError("--timeout limits waiting: give --wait or --follow too")
     if every and (nodes or selectors):
         raise click.UsageError("--all means every node: leave out --node and --selector")
     request = RunPipelineRequest(
@@ -95,30 +89,7 @@ def run(
     if dry_run:
         return _dry_run(client, request)
 
-    async def work(gateway: Gateway) -> int:
-        started = await gateway.pipelines.run(request)
-        run_id = started.run.id
-        client.on_interrupt = outcomes.goes_on(run_id)
-        if not (wait or follow):
-            document = runs.run_document(started)
-            client.output.one(document, lambda: [f"run {run_id} started on {len(started.tasks)} nodes"], name=run_id)
-            return ExitCode.OK
-        client.say(f"run {run_id}")
-        async with following.deadline(timeout, run_id):
-            if follow:
-                outcome = await following.follow(client, gateway, run_id, logs_to_stderr=client.output.machine)
-            else:
-                outcome = await following.wait(gateway, run_id, logs_too=client.output.machine)
-        if client.output.machine:
-            client.output.json(runs.run_document(await gateway.pipelines.get_run(run_id)))
-        else:
-            for line in following.ended_lines(outcome):
-                client.say(line)
-            if client.output.format == "name":
-                client.output.line(run_id)
-        return outcome.code
-
-    return client.run(work)
+    return starting.start(client, lambda gateway: gateway.pipelines.run(request), stay)
 
 
 def _dry_run(client: Client, request: RunPipelineRequest) -> int:

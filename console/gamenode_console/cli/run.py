@@ -17,6 +17,7 @@ from gamenode_console.cli.frame import Group, list_options, reason_option
 from gamenode_console.cli.logprint import LogPrinter
 from gamenode_console.cli.output import Listing, is_plain
 from gamenode_console.cli.parsing import DURATION, MOMENT
+from gamenode_console.cli.run_retry import retry
 from gamenode_console.documents import Document, runs
 from gamenode_pipelines.states import RunState
 from gamenode_proto.process.clock import wall_clock
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 @click.group("run", cls=Group)
 def run() -> None:
     """Runs of pipelines. A RUN is an id, or its first 4 or more characters."""
+
+
+run.add_command(retry)
 
 
 @run.command(
@@ -78,6 +82,8 @@ def _lines(client: Client, document: Document) -> Iterator[str]:
         ("Params", tables.text_of(document["params"])),
         ("Target", document["target"] or "-"),
     ]
+    if document["retry_of"]:
+        pairs.append(("Retry of", document["retry_of"]))
     if document["note"]:
         pairs.append(("Note", document["note"]))
     if document["cancel"]:

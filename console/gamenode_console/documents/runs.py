@@ -20,6 +20,7 @@ def run(message: work_pb2.Run) -> Document:
         "params": {name: words.value(v) for name, v in sorted(message.params.items())},
         "note": message.note,
         "target": message.target,
+        "retry_of": message.retry_of or None,
         "created_at": words.time(message.created_at),
         "started_at": words.time(message.started_at),
         "finished_at": words.time(message.finished_at),

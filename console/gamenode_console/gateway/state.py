@@ -88,7 +88,7 @@ class StateCalls:
         return await self._link.call(self._stub.LabelNode, request, repeatable=True)
 
     async def set_admin_state(
-        self, nodes: Sequence[str], state: common_pb2.AdminState, *, reason: str = ""
+        self, nodes: Sequence[str], state: common_pb2.AdminState.ValueType, *, reason: str = ""
     ) -> Sequence[nodes_pb2.Node]:
         """Says whether nodes get work; all of them, or none where one is unknown."""
         request = messages.SetNodeAdminStateRequest(nodes=nodes, state=state, reason=reason)

@@ -170,6 +170,7 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         max_failures=run.max_failures,
         target=run.target,
         started=run.started,
+        retry_of=run.retry_of,
     )
     if run.params:
         for name, value in scalars_to_proto(run.params).items():
@@ -206,6 +207,7 @@ def run_from_proto(message: work_pb2.Run) -> Run:
         max_failures=message.max_failures,
         target=message.target,
         started=message.started,
+        retry_of=message.retry_of,
     )
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from gamenode_pipelines import placement
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.runs import Run
+from gamenode_pipelines.spec import Rollout
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.task_state import Task
 from gamenode_server.controller.candidates import Measured, candidates
-from gamenode_server.controller.compiler import Compiled
 from gamenode_server.controller.fanout import begin_fanout
 from gamenode_server.controller.moves import Moves
 from gamenode_server.controller.plans import Plans
@@ -20,11 +21,21 @@ from gamenode_server.store.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What a run does. `digest` is the hex SHA-256 of `bundle`, which has the plan."""
+
+    plan: Plan
+    bundle: bytes
+    digest: str
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """What is asked for. `request_sha256` is over everything that was asked, the request's id left out."""
 
     run_id: str
-    compiled: Compiled
+    work: Work
     request: placement.Request
     measured: Measured
     target: str
@@ -32,6 +43,8 @@ class NewRun:
     by: str
     request_id: str
     request_sha256: str
+    #: The run that this one repeats.
+    retry_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +67,29 @@ def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], 
             answer = tx.answer(new.by, new.request_id)
             if answer is not None:
                 return _again(tx, new, answer)
-        compiled = new.compiled
+        work, plan = new.work, new.work.plan
         placed = placement.choose(candidates(tx, new.measured), new.request)
         node_ids = [candidate.node_id for candidate in placed.chosen]
-        rollout = compiled.loaded.spec.rollout
         run = Run(
             id=new.run_id,
-            pipeline=compiled.plan.pipeline,
-            pipeline_version=compiled.plan.version,
+            pipeline=plan.pipeline,
+            pipeline_version=plan.version,
             total=len(node_ids),
-            params=compiled.plan.params,
+            params=plan.params,
             note=new.note,
             created_at=tx.now,
             created_by=new.by,
-            bundle_digest=compiled.digest,
+            bundle_digest=work.digest,
             counts={TaskState.PENDING: len(node_ids)},
-            max_parallel=rollout.max_parallel,
-            max_failures=rollout.max_failures,
+            max_parallel=work.rollout.max_parallel,
+            max_failures=work.rollout.max_failures,
             target=new.target,
+            retry_of=new.retry_of,
         )
-        tx.put_bundle(compiled.digest, compiled.bundle)
-        plans.remember(compiled.digest, compiled.plan, compiled.bundle)
+        tx.put_bundle(work.digest, work.bundle)
+        plans.remember(work.digest, plan, work.bundle)
         moves = Moves(tx, plans, actor=new.by)
-        made = begin_fanout(tx, moves, run, compiled.plan, node_ids)
+        made = begin_fanout(tx, moves, run, plan, node_ids)
         if new.request_id:
             tx.put_answer(new.by, new.request_id, new.request_sha256, run.id)
         tx.audit(audit)

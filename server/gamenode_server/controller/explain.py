@@ -109,8 +109,10 @@ def _pending(run: Run, task: Task, world: World) -> str:
     node = world.nodes.get(task.node.id)
     if node is None or node.state is not NodeState.ONLINE:
         return "it is given out as soon as its node is online"
-    if node.admin_state in (AdminState.DISABLED, AdminState.DRAINING):
-        return f"its node is {node.admin_state}"
+    if node.admin_state is AdminState.DISABLED:
+        return f"its node is disabled; it is given out after: gamenode node enable {node.name}"
+    if node.admin_state is AdminState.DRAINING:
+        return "its node is draining"
     slots, taken = slots_of(node), world.taken.get(node.id, 0)
     if taken >= slots:
         return f"it waits for a slot of its node: {taken} of {slots} are taken"

@@ -159,9 +159,10 @@ def consequences(old: Task, new: Task, *, actor: str = "", time: float = 0.0) ->
 def run_changed(old: Run | None, new: Run, *, actor: str = "") -> list[NewEvent]:
     """What a run's new state is called; empty where it is the old one."""
     if old is None:
-        return [
-            NewEvent(type="run.created", run_id=new.id, actor=actor, data={"pipeline": new.pipeline, "note": new.note})
-        ]
+        data = {"pipeline": new.pipeline, "note": new.note}
+        if new.retry_of:
+            data["retry_of"] = new.retry_of
+        return [NewEvent(type="run.created", run_id=new.id, actor=actor, data=data)]
     if old.state is new.state:
         return []
     kind = "run.started" if old.state is RunState.PENDING and new.state is RunState.RUNNING else _RUN_NEWS[new.state]

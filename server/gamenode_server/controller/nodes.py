@@ -1,4 +1,4 @@
-"""Changes of nodes: labels, connection states, revoking, quarantine, forgetting."""
+"""Changes of nodes: labels, whether they get work, connection states, revoking, quarantine, forgetting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.selectors import validate_label
-from gamenode_pipelines.states import NodeState, TaskState
+from gamenode_pipelines.states import AdminState, NodeState, TaskState
 from gamenode_pipelines.task_state import on_node
 from gamenode_server.controller.effects import CloseSession, ConfigChanged
 from gamenode_server.controller.moves import Moves
@@ -49,6 +49,34 @@ def label_node(
         return node
 
     return op
+
+
+def set_admin_state(
+    plans: Plans, *, node_ids: Sequence[str], state: AdminState, by: str, reason: str, audit: NewAudit
+) -> Callable[[Tx], tuple[Node, ...]]:
+    """Says whether nodes get work. One that may have it again gets what waits for it. Returns them as they are now."""
+
+    def op(tx: Tx) -> tuple[Node, ...]:
+        tx.audit(audit)
+        moves = Moves(tx, plans, actor=by)
+        nodes: list[Node] = []
+        for node_id in node_ids:
+            node = _node(tx, node_id)
+            if node.admin_state is not state:
+                kind = _back(node.admin_state) if state is AdminState.ACTIVE else f"node.{state}"
+                moves.emit(NewEvent(type=kind, node_id=node.id, actor=by, data={"reason": reason} if reason else {}))
+                node = replace(node, admin_state=state)
+                tx.put_node(node)
+                moves.fill(node.id)
+            nodes.append(node)
+        moves.finish()
+        return tuple(nodes)
+
+    return op
+
+
+def _back(old: AdminState) -> str:
+    return "node.uncordoned" if old is AdminState.CORDONED else "node.enabled"
 
 
 def revoke_node(plans: Plans, *, node_id: str, by: str, reason: str, audit: NewAudit) -> Callable[[Tx], Node]:

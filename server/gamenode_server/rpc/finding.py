@@ -25,7 +25,8 @@ async def run_id(core: Core, text: str) -> str:
 
 def node(core: Core, text: str) -> Node:
     """The node that `text` stands for; raises as `run_id` does."""
-    return resolve_node(core.store.view.nodes(), text)
+    view = core.store.view
+    return view.node(text) or view.node_named(text) or resolve_node(view.nodes(), text)
 
 
 async def run_and_tasks(core: Core, id: str) -> tuple[Run, Sequence[Task]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, get_args
@@ -11,9 +9,7 @@ from typing import Any, get_args
 import grpc.aio
 
 from gamenode_pipelines import placement
-from gamenode_pipelines.compile import capabilities, placement_request
 from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline, Problem
-from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.states import TaskState
 from gamenode_proto.codec.plan import plan_to_proto
 from gamenode_proto.codec.work import run_to_proto, task_to_proto
@@ -22,26 +18,20 @@ from gamenode_proto.v1 import pipeline_management_pb2_grpc
 from gamenode_server.audit import recording
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.candidates import candidates
-from gamenode_server.controller.compiler import Compiled
-from gamenode_server.controller.create_run import NewRun, create_run
 from gamenode_server.controller.explain import World, explain_run
 from gamenode_server.controller.pipelines import Source, apply_pipelines
 from gamenode_server.controller.resolve import Resolution, resolve_task
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
-from gamenode_server.records import PipelineVersion
-from gamenode_server.rpc import documents, finding
+from gamenode_server.rpc import documents, finding, run_starts
 from gamenode_server.rpc.run_watch import run_updates
 from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.store import queries
-from gamenode_server.store.names import missing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-MAX_NOTE = 1000
 MAX_REASON = 1000
-MAX_REQUEST_ID = 128
 
 
 class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer):
@@ -88,7 +78,7 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
 
     async def GetPipeline(self, request: pb.GetPipelineRequest, context: Context) -> pb.GetPipelineResponse:
         """One version of a pipeline, with its parameters."""
-        pipeline = await self._pipeline(request.name, request.version)
+        pipeline = await run_starts.stored_pipeline(self._core, request.name, request.version)
         (loaded,) = await self._core.compiler.load(pipeline.text, pipeline.name)
         return pb.GetPipelineResponse(
             pipeline=documents.pipeline_document(pipeline),
@@ -97,9 +87,10 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
 
     async def RenderPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RenderPipelineResponse:
         """What would run, and where; nothing is stored."""
-        compiled = await self._compiled(request)
+        compiled = await run_starts.compiled_for(self._core, request)
         placed = placement.choose(
-            candidates(self._core.store.view, self._core.sessions.measured()), _placement(compiled, request)
+            candidates(self._core.store.view, self._core.sessions.measured()),
+            run_starts.placement_for(compiled, request),
         )
         return pb.RenderPipelineResponse(
             plan=plan_to_proto(compiled.plan),
@@ -110,59 +101,15 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
             bundle_digest=compiled.digest,
         )
 
-    async def _pipeline(self, name: str, version: int) -> PipelineVersion:
-        view = self._core.store.view
-        newest = view.pipelines.get(name)
-        if newest is None:
-            raise missing("pipeline", name, view.pipelines)
-        if version in (0, newest.version):
-            return newest
-        found = await self._core.store.apply(lambda tx: tx.pipeline(name, version))
-        if found is None:
-            raise GameNodeError(
-                Code.NOT_FOUND, f"pipeline {name!r} has no version {version}; its newest is {newest.version}"
-            )
-        return found
-
-    async def _compiled(self, request: pb.RunPipelineRequest) -> Compiled:
-        params = documents.scalars(request.params)
-        compiler, timeout = self._core.compiler, request.timeout
-        if request.HasField("source"):
-            if request.name:
-                raise GameNodeError(Code.INVALID_ARGUMENT, "a run is of a stored pipeline or of a file, not of both")
-            source = request.source
-            return await compiler.compile(
-                source.text, source.file or "(request)", params, version=0, task_timeout=timeout
-            )
-        pipeline = await self._pipeline(request.name, request.version)
-        return await compiler.compile(
-            pipeline.text, pipeline.name, params, version=pipeline.version, task_timeout=timeout
-        )
-
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     async def RunPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RunPipelineResponse:
         """Makes a run, once for each request id."""
-        for name, limit in (("note", MAX_NOTE), ("request_id", MAX_REQUEST_ID)):
-            if len(getattr(request, name)) > limit:
-                raise GameNodeError(Code.INVALID_ARGUMENT, f"{name} has more than {limit} characters")
-        compiled = await self._compiled(request)
-        new = NewRun(
-            run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
-            compiled=compiled,
-            request=_placement(compiled, request),
-            measured=self._core.sessions.measured() if compiled.loaded.spec.requires is not None else {},
-            target=_target(request),
-            note=request.note,
-            by=principals.current().name,
-            request_id=request.request_id,
-            request_sha256=_digest(request) if request.request_id else "",
-        )
-        created = await self._core.store.apply(create_run(self._core.plans, new, audit=recording.current()))
-        if len(created.tasks) < created.run.total:
-            await self._core.dispatch.settled(created.run.id)
-            return pb.RunPipelineResponse(run=await finding.run_document(self._core, created.run.id))
-        return pb.RunPipelineResponse(run=documents.run_document(created.run, created.tasks))
+        return await run_starts.run_pipeline(self._core, request)
+
+    async def RetryRun(self, request: pb.RetryRunRequest, context: Context) -> pb.RunPipelineResponse:
+        """Makes a run like one that has ended."""
+        return await run_starts.retry_run(self._core, request)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         """Runs, newest first."""
@@ -255,32 +202,9 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
                 yield update
 
 
-def _placement(compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
-    return placement_request(
-        compiled.loaded.spec,
-        capabilities=capabilities(compiled.plan),
-        selectors=request.selectors,
-        nodes=request.nodes,
-        all=request.all,
-    )
-
-
-def _target(request: pb.RunPipelineRequest) -> str:
-    if request.all:
-        return "all"
-    return " ".join([*(f"-l {text}" for text in request.selectors), *request.nodes])
-
-
 def _reason(text: str, *, required: bool) -> str:
     if required and not text.strip():
         raise GameNodeError(Code.INVALID_ARGUMENT, "this needs a reason")
     if len(text) > MAX_REASON:
         raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
     return text
-
-
-def _digest(request: pb.RunPipelineRequest) -> str:
-    bare = pb.RunPipelineRequest()
-    bare.CopyFrom(request)
-    bare.ClearField("request_id")
-    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()

@@ -11,11 +11,13 @@ import grpc.aio
 from gamenode_pipelines import selectors
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.selectors import Selector
+from gamenode_pipelines.states import AdminState
+from gamenode_proto.codec.states import ADMIN_STATE
 from gamenode_proto.v1 import nodes_pb2, state_management_pb2_grpc
 from gamenode_proto.v1 import state_management_pb2 as pb
 from gamenode_server.audit import recording
 from gamenode_server.controller.facts import engine_away
-from gamenode_server.controller.nodes import label_node, remove_node, revoke_node
+from gamenode_server.controller.nodes import label_node, remove_node, revoke_node, set_admin_state
 from gamenode_server.core import Core
 from gamenode_server.hub import NOW, EventFilter
 from gamenode_server.identity import principals
@@ -27,6 +29,11 @@ from gamenode_server.status.attention import attention
 from gamenode_server.store import queries
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+MAX_REASON = 1000
+MAX_TARGET = 1000
+#: What an operator can make of a node.
+_ADMIN_STATES = {ADMIN_STATE[state]: state for state in (AdminState.ACTIVE, AdminState.CORDONED, AdminState.DISABLED)}
 
 
 class StateManagement(state_management_pb2_grpc.StateManagementServicer):
@@ -101,6 +108,29 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             audit=recording.current(target=node.name),
         )
         return self._document(await self._core.store.apply(op))
+
+    async def SetNodeAdminState(
+        self, request: pb.SetNodeAdminStateRequest, context: Context
+    ) -> pb.SetNodeAdminStateResponse:
+        """Says whether nodes get work."""
+        if not request.nodes:
+            raise GameNodeError(Code.INVALID_ARGUMENT, "which nodes? none is named")
+        state = _ADMIN_STATES.get(request.state)
+        if state is None:
+            words = ", ".join(_ADMIN_STATES.values())
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"a node can be made one of: {words}")
+        if len(request.reason) > MAX_REASON:
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
+        nodes = {node.id: node for node in (finding.node(self._core, text) for text in request.nodes)}
+        op = set_admin_state(
+            self._core.plans,
+            node_ids=list(nodes),
+            state=state,
+            by=principals.current().name,
+            reason=request.reason,
+            audit=recording.current(target=",".join(node.name for node in nodes.values())[:MAX_TARGET]),
+        )
+        return pb.SetNodeAdminStateResponse(nodes=self._documents(await self._core.store.apply(op)))
 
     async def RevokeNode(self, request: pb.RevokeNodeRequest, context: Context) -> nodes_pb2.Node:
         """Refuses a node from now on."""

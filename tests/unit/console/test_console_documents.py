@@ -80,6 +80,7 @@ def test_a_run_is_as_the_contract_says() -> None:
         "params": {"fast": True, "mode": "ffa", "port": 27960, "rate": 0.5},
         "note": "because",
         "target": "all",
+        "retry_of": None,
         "created_at": "2026-01-02T03:04:05.000Z",
         "started_at": "2026-01-02T03:04:06.000Z",
         "finished_at": "2026-01-02T03:04:09.000Z",

@@ -96,7 +96,7 @@ STATES = [
     (NodeState.NEVER_CONNECTED, AdminState.ACTIVE, False, True),
     (NodeState.QUARANTINED, AdminState.ACTIVE, False, False),
     (NodeState.REVOKED, AdminState.ACTIVE, False, False),
-    (NodeState.ONLINE, AdminState.CORDONED, False, True),
+    (NodeState.ONLINE, AdminState.CORDONED, False, False),
     (NodeState.ONLINE, AdminState.DRAINING, False, False),
     (NodeState.ONLINE, AdminState.DISABLED, False, False),
     (NodeState.OFFLINE, AdminState.DISABLED, False, False),

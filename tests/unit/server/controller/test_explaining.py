@@ -9,7 +9,7 @@ import pytest
 from gamenode_pipelines.errors import Code, Error
 from gamenode_pipelines.events import StepEnded, StepLost
 from gamenode_pipelines.plan import Plan, RetryPolicy, Script, StepPlan
-from gamenode_pipelines.states import NodeState
+from gamenode_pipelines.states import AdminState, NodeState
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.explain import World, explain_run
 from gamenode_server.controller.slots import holds_slot
@@ -54,6 +54,13 @@ async def test_what_a_task_can_be_waiting_for(world: Fleet) -> None:
     )
     await world.report(node, (world.task(), StepEnded("go", 1, exit_code=1)))
     assert explain(world, plan)[1][0].startswith("step go is tried again in ")
+
+
+async def test_what_waits_for_a_disabled_node_names_the_command(world: Fleet) -> None:
+    plan = plan_of()
+    node = await world.node("a", admin_state=AdminState.DISABLED)
+    await world.run(node, plan=plan)
+    assert explain(world, plan)[1] == ["its node is disabled; it is given out after: gamenode node enable a"]
 
 
 async def test_what_only_a_person_can_move_names_the_command(world: Fleet) -> None:

@@ -1,0 +1,182 @@
+"""The calls that start runs, and what they compile: of a stored pipeline, of a file, or like a run that has ended."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from gamenode_pipelines import placement
+from gamenode_pipelines.compile import capabilities, placement_request, requirements
+from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
+from gamenode_pipelines.runs import Run
+from gamenode_pipelines.spec import Rollout
+from gamenode_pipelines.task_state import NodeFacts
+from gamenode_pipelines.wording import listed
+from gamenode_proto.v1 import pipeline_management_pb2 as pb
+from gamenode_server.audit import recording
+from gamenode_server.controller.compiler import Compiled
+from gamenode_server.controller.create_run import NewRun, Work, create_run
+from gamenode_server.controller.retry import retry_nodes
+from gamenode_server.core import Core
+from gamenode_server.identity import principals
+from gamenode_server.records import NewAudit, PipelineVersion
+from gamenode_server.rpc import documents, finding
+from gamenode_server.store.names import missing
+
+MAX_NOTE = 1000
+MAX_REQUEST_ID = 128
+
+Request = pb.RunPipelineRequest | pb.RetryRunRequest
+
+
+async def run_pipeline(core: Core, request: pb.RunPipelineRequest) -> pb.RunPipelineResponse:
+    """Makes a run, once for each request id."""
+    _check(request)
+    compiled = await compiled_for(core, request)
+    start = _Start(_work(compiled), placement_for(compiled, request), _target(request))
+    return await _make(core, request, start, audit=recording.current())
+
+
+async def retry_run(core: Core, request: pb.RetryRunRequest) -> pb.RunPipelineResponse:
+    """Makes a run like one that has ended, once for each request id."""
+    _check(request)
+    run, tasks = await finding.run_and_tasks(core, await finding.run_id(core, request.run))
+    nodes = retry_nodes(run, tasks, failed_only=request.failed_only)
+    _check_there(core, run, nodes)
+    work, requires = await (_latest(core, run) if request.latest else _same(core, run))
+    start = _Start(
+        work,
+        placement.Request(nodes=[node.id for node in nodes], requires=requires, capabilities=capabilities(work.plan)),
+        f"failed of {run.id}" if request.failed_only else run.target,
+        retry_of=run.id,
+    )
+    return await _make(core, request, start, audit=recording.current(target=run.id))
+
+
+async def stored_pipeline(core: Core, name: str, version: int) -> PipelineVersion:
+    """A version of a pipeline (0: the newest); NOT_FOUND where there is none."""
+    newest = core.store.view.pipelines.get(name)
+    if newest is None:
+        raise missing("pipeline", name, core.store.view.pipelines)
+    if version in (0, newest.version):
+        return newest
+    found = await core.store.apply(lambda tx: tx.pipeline(name, version))
+    if found is None:
+        raise GameNodeError(
+            Code.NOT_FOUND, f"pipeline {name!r} has no version {version}; its newest is {newest.version}"
+        )
+    return found
+
+
+async def compiled_for(core: Core, request: pb.RunPipelineRequest) -> Compiled:
+    """What the request would run."""
+    params = documents.scalars(request.params)
+    timeout = request.timeout
+    if request.HasField("source"):
+        if request.name:
+            raise GameNodeError(Code.INVALID_ARGUMENT, "a run is of a stored pipeline or of a file, not of both")
+        source = request.source
+        file = source.file or "(request)"
+        return await core.compiler.compile(source.text, file, params, version=0, task_timeout=timeout)
+    pipeline = await stored_pipeline(core, request.name, request.version)
+    return await core.compiler.compile(
+        pipeline.text, pipeline.name, params, version=pipeline.version, task_timeout=timeout
+    )
+
+
+def placement_for(compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
+    """Where the request would run it."""
+    return placement_request(
+        compiled.loaded.spec,
+        capabilities=capabilities(compiled.plan),
+        selectors=request.selectors,
+        nodes=request.nodes,
+        all=request.all,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    work: Work
+    placement: placement.Request
+    target: str
+    retry_of: str = ""
+
+
+async def _make(core: Core, request: Request, start: _Start, *, audit: NewAudit) -> pb.RunPipelineResponse:
+    new = NewRun(
+        run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
+        work=start.work,
+        request=start.placement,
+        measured=core.sessions.measured() if start.placement.requires != placement.Requires() else {},
+        target=start.target,
+        note=request.note,
+        by=principals.current().name,
+        request_id=request.request_id,
+        request_sha256=_digest(request) if request.request_id else "",
+        retry_of=start.retry_of,
+    )
+    created = await core.store.apply(create_run(core.plans, new, audit=audit))
+    if len(created.tasks) < created.run.total:
+        await core.dispatch.settled(created.run.id)
+        return pb.RunPipelineResponse(run=await finding.run_document(core, created.run.id))
+    return pb.RunPipelineResponse(run=documents.run_document(created.run, created.tasks))
+
+
+def _work(compiled: Compiled) -> Work:
+    return Work(compiled.plan, compiled.bundle, compiled.digest, compiled.loaded.spec.rollout)
+
+
+async def _same(core: Core, run: Run) -> tuple[Work, placement.Requires]:
+    """What the run ran, to the byte, and what the pipeline's version asks of a node where it is a stored one."""
+    digest = run.bundle_digest
+    bundle = await core.store.apply(lambda tx: tx.bundle(digest))
+    if bundle is None:
+        raise GameNodeError(Code.DATA_LOSS, f"the store has no bundle {digest[:12]}…")
+    work = Work(core.plans.plan(digest, lambda _: bundle), bundle, digest, Rollout(run.max_parallel, run.max_failures))
+    if not run.pipeline_version:
+        return work, placement.Requires()
+    pipeline = await stored_pipeline(core, run.pipeline, run.pipeline_version)
+    (loaded,) = await core.compiler.load(pipeline.text, pipeline.name)
+    return work, requirements(loaded.spec)
+
+
+async def _latest(core: Core, run: Run) -> tuple[Work, placement.Requires]:
+    """What the newest version of the run's pipeline makes of its parameters."""
+    if not run.pipeline_version:
+        raise GameNodeError(
+            Code.INVALID_ARGUMENT, f"run {run.id} was started from a file: no version of it is stored, so none is newer"
+        )
+    pipeline = await stored_pipeline(core, run.pipeline, 0)
+    compiled = await core.compiler.compile(pipeline.text, pipeline.name, run.params, version=pipeline.version)
+    return _work(compiled), requirements(compiled.loaded.spec)
+
+
+def _check(request: Request) -> None:
+    for name, limit in (("note", MAX_NOTE), ("request_id", MAX_REQUEST_ID)):
+        if len(getattr(request, name)) > limit:
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"{name} has more than {limit} characters")
+
+
+def _check_there(core: Core, run: Run, nodes: list[NodeFacts]) -> None:
+    gone = [node.name for node in nodes if core.store.view.node(node.id) is None]
+    if gone:
+        raise GameNodeError(
+            Code.NOT_FOUND, f"of the nodes of run {run.id} not part of the fleet any more: {listed(gone, 8)}"
+        )
+
+
+def _target(request: pb.RunPipelineRequest) -> str:
+    if request.all:
+        return "all"
+    return " ".join([*(f"-l {text}" for text in request.selectors), *request.nodes])
+
+
+def _digest(request: Request) -> str:
+    bare = type(request)()
+    bare.CopyFrom(request)  # type: ignore[arg-type]  # it is of its own type
+    bare.ClearField("request_id")
+    kind = request.DESCRIPTOR.full_name.encode()
+    return hashlib.sha256(kind + b"\0" + bare.SerializeToString(deterministic=True)).hexdigest()
