@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.wording import nearest
@@ -18,7 +18,7 @@ from gamenode_pipelines.wording import nearest
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One binding. `keys` as Textual names them, any of them; `action` is a method `action_…` of who takes the group."""
+    """One binding. `keys` as Textual names them, any of them; `action` is an `action_…` of who takes the group."""
 
     id: str
     keys: str
@@ -45,7 +45,6 @@ GROUPS: Mapping[str, str] = {
     "pipelines": "Pipelines",
     "runs": "Runs",
     "run": "A run",
-    "matrix": "Steps × nodes",
     "events": "Events",
     "form": "Forms",
     "dialog": "Questions",
@@ -105,33 +104,19 @@ KEYS: tuple[Key, ...] = (
     Key("log.filter", "ampersand", "filter", "show only lines that match", "filter"),
     Key("log.next_error", "e", "next_error", "next line that looks like an error"),
     Key("log.previous_error", "E", "previous_error", "previous one"),
-    Key("log.wrap", "w", "wrap", "wrap long lines, or cut them", "wrap"),
     Key("log.times", "T", "times", "timestamps on or off"),
-    Key("log.expand", "enter", "expand", "show all of a line that was cut"),
     Key("nodes.cordon", "C", "cordon", "cordon, or uncordon: no new tasks"),
     Key("nodes.label", "L", "label", "set and remove labels", "label"),
     Key("nodes.enrol", "plus", "enrol", "enrol a node: the line that joins it", "enrol"),
-    Key("nodes.logs", "l", "logs", "the log of what runs there", "logs"),
-    Key("nodes.events", "e", "events", "its events"),
     Key("nodes.describe", "d", "describe", "everything that is known of it"),
-    Key("pipelines.show", "y", "show_text", "its text"),
-    Key("pipelines.runs", "r", "runs", "its runs"),
     Key("runs.cancel", "X", "cancel", "cancel", "cancel"),
     Key("runs.retry", "R", "retry", "run again where it failed", "retry"),
     Key("runs.logs", "l", "logs", "its log", "logs"),
-    Key("runs.events", "e", "events", "its events"),
     Key("runs.why", "W", "why", "why it does not move"),
-    Key("runs.resolve", "V", "resolve", "say what became of a task that needs attention"),
-    Key("matrix.up", "up,k", "cursor_up", "node above"),
-    Key("matrix.down", "down,j", "cursor_down", "node below"),
-    Key("matrix.left", "left,h", "cursor_left", "step before"),
-    Key("matrix.right", "right", "cursor_right", "step after"),
-    Key("matrix.open", "enter", "open", "the log of this step on this node", "log"),
-    Key("matrix.next_failed", "n", "next_failed", "next that failed"),
 )
 
 
-def bindings(*groups: str) -> list[Binding]:
+def bindings(*groups: str) -> list[BindingType]:
     """The bindings of some groups, for a widget's or screen's BINDINGS."""
     return [
         Binding(key.keys, key.action, key.footer or key.text, show=bool(key.footer), id=key.id)

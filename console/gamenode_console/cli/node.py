@@ -200,19 +200,9 @@ def _check_labels(pairs: tuple[tuple[str, str], ...]) -> None:
 @pass_client
 def label(client: Client, node: str, changes: tuple[str, ...]) -> None:
     """Set labels (K=V) and take them away (K-)."""
-    wanted: dict[str, str] = {}
-    gone: list[str] = []
-    for change in changes:
-        key, sign, value = change.partition("=")
-        if sign and key:
-            wanted[key] = value
-        elif not sign and change.endswith("-") and len(change) > 1:
-            gone.append(change[:-1])
-        else:
-            raise click.UsageError(f"{change!r} is neither K=V, which sets a label, nor K-, which takes it away")
-    if both := wanted.keys() & set(gone):
-        raise click.UsageError(f"{min(both)!r} is both set and taken away")
-    _check_labels(tuple(wanted.items()))
+    from gamenode_console.model.labels import label_changes
+
+    wanted, gone = label_changes(changes)
 
     async def work(gateway: Gateway) -> Document:
         return nodes.node(await gateway.state.label_node(node, set=wanted, remove=gone))
