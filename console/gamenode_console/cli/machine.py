@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import platform
-import re
-import socket
-import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from gamenode_console import discovery, words
+from gamenode_console import discovery, machine
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.frame import Command
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process.clock import SystemClock
-from gamenode_proto.process.detach import python_module
 from gamenode_proto.process.exits import ExitCode
 
 if TYPE_CHECKING:
     from gamenode_console.gateway import Gateway
 
-#: Seconds that a server may take to answer, and a node to come online.
+#: Seconds that a server may take to answer.
 _SERVER_DEADLINE = 30.0
-_NODE_DEADLINE = 30.0
-_COMMAND_DEADLINE = 60.0
 #: Ports of a server that is not told others, see the contract.
 _PORTS = (7443, 7444)
 
@@ -54,7 +44,14 @@ def up(client: Client, name: str, labels: tuple[str, ...], listen: str, join_lis
     except OSError as error:
         raise GameNodeError(Code.PERMISSION_DENIED, f"cannot make {place.data_dir}: {error.strerror}") from error
     _start_server(client, place, listen, join_listen)
-    client.run(lambda gateway: _start_agent(client, gateway, place.data_dir, name, labels))
+
+    def say(text: str, done: bool) -> None:
+        client.say(text, colour="green" if done else "")
+
+    config = machine.config_words(client.flags, client.env)
+    client.run(
+        lambda gateway: machine.start_agent(gateway, place.data_dir, name=name, labels=labels, config=config, say=say)
+    )
     return ExitCode.OK
 
 
@@ -67,9 +64,10 @@ def down(client: Client) -> int:
         client.say(f"nothing runs on {data_dir}")
         return ExitCode.OK
     for what, module in (("agent", "gamenode_agent"), ("server", "gamenode_server")):
-        code, out, err = _command(module, "stop", "--data-dir", str(data_dir))
+        code, out, err = machine.command(module, "stop", "--data-dir", str(data_dir))
         if code == 0 and "stopped" in out + err:
-            client.say(f"{what}: stopped")
+            inside = ", with the console that it ran in" if "console" in out + err else ""
+            client.say(f"{what}: stopped{inside}")
         elif code in (ExitCode.OK, ExitCode.UNREACHABLE, ExitCode.NOT_FOUND):
             client.say(f"{what}: was not running")
         else:
@@ -87,13 +85,14 @@ def _start_server(client: Client, place: discovery.Place, listen: str, join_list
         target = discovery.find_target(place)
         client.say(f"server: runs already (pid {target.pid}, {version})")
         return
-    words = ["--data-dir", str(place.data_dir), "--detach", *_config(client)]
+    config = machine.config_words(client.flags, client.env)
+    words = ["--data-dir", str(place.data_dir), "--detach", *config]
     for flag, given, port in (("listen", listen, _PORTS[0]), ("join-listen", join_listen, _PORTS[1])):
-        told = "GAMENODE_" + flag.upper().replace("-", "_") in client.env or _config(client)
+        told = "GAMENODE_" + flag.upper().replace("-", "_") in client.env or config
         if given or not told:
-            words += [f"--{flag}", given or _free_address(port)]
+            words += [f"--{flag}", given or machine.free_address(port)]
     client.say(f"server: starting on {place.data_dir}")
-    code, out, err = _command("gamenode_server", *words)
+    code, out, err = machine.command("gamenode_server", *words)
     if code != 0:
         raise GameNodeError(Code.INTERNAL, f"the server did not start: {err or out or f'exit {code}'}")
     clock = SystemClock()
@@ -121,127 +120,3 @@ def _answers(client: Client) -> str | None:
         if error.code is not Code.DISCONNECTED:
             raise
         return None
-
-
-def _config(client: Client) -> tuple[str, ...]:
-    """The config file for the other programs, where one was given: it has sections for them too."""
-    file = client.flags.get("config") or client.env.get("GAMENODE_CONFIG")
-    return ("--config", str(Path(file).absolute())) if file else ()
-
-
-def _free_address(port: int) -> str:
-    """The usual port on loopback where nobody has it, else a free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return "127.0.0.1:0"
-    return f"127.0.0.1:{port}"
-
-
-# --- the agent -------------------------------------------------------------------------------------------------------
-
-
-async def _start_agent(client: Client, gateway: Gateway, data_dir: Path, name: str, labels: tuple[str, ...]) -> None:
-    """Makes sure that this machine has joined and its agent is connected."""
-    server = discovery.server_file(data_dir) or {}
-    options = ("--data-dir", str(data_dir))
-    identity = _identity(data_dir)
-    if identity is None:
-        name = name or default_name(platform.node())
-        client.say(f"agent: joining as {name}")
-        token = await gateway.administration.create_join_token(ttl=600.0, uses=1)
-        flags = [word for label in labels for word in ("--label", label)]
-        await _checked("join the cluster", "join", "-", *options, "--name", name, *flags, stdin=token.token)
-        identity = _identity(data_dir)
-        if identity is None:
-            raise GameNodeError(Code.INTERNAL, f"the agent joined, but left no identity in {data_dir / 'agent'}")
-    else:
-        who = await gateway.administration.who_am_i()
-        if identity.get("cluster_id") != who.cluster_id:
-            raise GameNodeError(
-                Code.STATE_CONFLICT,
-                f"this machine's agent belongs to another cluster ({identity.get('cluster_id')}); "
-                f"`gamenode-agent leave --data-dir {data_dir}` first",
-            )
-        if server.get("listen") and server["listen"] not in identity.get("addresses", ()):
-            await _checked("hear of the server's address", "set-server", str(server["listen"]), *options)
-    node_id = str(identity["node_id"])
-    if await _is_online(gateway, node_id):
-        client.say(f"agent: runs already, node {identity['name']} is online")
-        return
-    client.say("agent: starting")
-    code, out, err = await asyncio.to_thread(_command, "gamenode_agent", "run", "--detach", *options, *_config(client))
-    if code not in (0, ExitCode.CONFLICT):  # a conflict: it runs, and is about to connect
-        raise GameNodeError(Code.INTERNAL, f"the agent did not start: {err or out or f'exit {code}'}")
-    try:
-        async with asyncio.timeout(_NODE_DEADLINE):
-            await _until_online(gateway, node_id)
-    except TimeoutError:
-        raise GameNodeError(
-            Code.TIMEOUT,
-            f"node {identity['name']} is not online after {_NODE_DEADLINE:g} s; "
-            f"`gamenode-agent status --data-dir {data_dir}` says what its agent does",
-        ) from None
-    client.say(f"agent: ready, node {identity['name']} is online", colour="green")
-
-
-def _identity(data_dir: Path) -> dict[str, Any] | None:
-    """The facts of the agent's identity: the first line of its file; None where this machine has not joined."""
-    file = data_dir / "agent" / "identity.pem"
-    try:
-        with file.open(encoding="utf-8") as lines:
-            facts = json.loads(lines.readline())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise GameNodeError(Code.INTEGRITY_FAILED, f"cannot read {file}: {error}") from error
-    if not isinstance(facts, dict) or "node_id" not in facts:
-        raise GameNodeError(Code.INTEGRITY_FAILED, f"{file} is damaged")
-    return facts
-
-
-def default_name(host: str) -> str:
-    """A node name from a host name: its first label, less what names may not have."""
-    short = re.sub(r"[^a-z0-9-]+", "-", host.split(".")[0].lower()).strip("-")
-    return short[:63] or "this-machine"
-
-
-async def _is_online(gateway: Gateway, node_id: str) -> bool:
-    return any(
-        node.id == node_id and words.node_state(node.state) == "online" for node in await gateway.state.list_nodes()
-    )
-
-
-async def _until_online(gateway: Gateway, node_id: str) -> None:
-    async for update in gateway.state.watch_nodes():
-        for node in update.nodes:
-            if node.id == node_id and words.node_state(node.state) == "online":
-                return
-
-
-async def _checked(what: str, *words: str, stdin: str = "") -> None:
-    """Runs a command of the agent's program; GameNodeError where it fails."""
-    code, out, err = await asyncio.to_thread(_command, "gamenode_agent", *words, stdin=stdin)
-    if code != 0:
-        raise GameNodeError(Code.INTERNAL, f"the agent could not {what}: {err or out or f'exit {code}'}")
-
-
-def _command(module: str, *words: str, stdin: str = "") -> tuple[int, str, str]:
-    """Runs one of our programs to its end; (exit code, stdout, stderr)."""
-    # Settings of this client that the other programs must not take for theirs.
-    env = {key: value for key, value in os.environ.items() if key not in ("GAMENODE_OUTPUT", "GAMENODE_CONTEXT")}
-    try:
-        done = subprocess.run(
-            python_module(module, *words),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_DEADLINE,
-            env=env,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 1, "", f"`{module} {words[0]}` did not end within {_COMMAND_DEADLINE:g} s"
-    return done.returncode, done.stdout.strip(), done.stderr.strip()

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from gamenode_console.cli import reference
 from gamenode_console.cli.client import Client
 from gamenode_console.cli.frame import Command, report
-from gamenode_console.cli.machine import default_name
 from gamenode_console.cli.root import root
+from gamenode_console.machine import default_name
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process import places
 
