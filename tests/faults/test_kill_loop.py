@@ -18,21 +18,13 @@ from gamenode_pipelines.states import RunState
 from gamenode_proto.v1 import common_pb2
 from gamenode_proto.v1.pipeline_management_pb2 import RunDocument
 from support import effects
-from support.cluster import Agent, Cluster, running_cluster, settled, start_run, state_of
+from support.cluster import running_cluster, settled, start_run, state_of
+from support.killing import kill_program
 
 LINES = 200
 FULL = bool(os.environ.get("GAMENODE_FULL"))
 KILLS = 20 if FULL else 4
 LOADERS = 3
-
-
-async def _log(gateway: Gateway, ref: common_pb2.AttemptRef) -> str:
-    text = bytearray()
-    while True:
-        piece = await gateway.state.read_log(ref, offset=len(text), limit=1 << 20)
-        text += piece.data
-        if not piece.data:
-            return text.decode()
 
 
 async def _check_logs(gateway: Gateway, document: RunDocument) -> list[str]:
@@ -52,25 +44,8 @@ async def _check_logs(gateway: Gateway, document: RunDocument) -> list[str]:
             if not complete[(task.id, ref.fence, step.id, step.attempt)]:
                 problems.append(f"{what}: its log is not complete")
             expected = LINES if step.id == "first" else 2
-            problems += effects.check_lines(await _log(gateway, ref), expected, what=what)
+            problems += effects.check_lines(await effects.whole_log(gateway, ref), expected, what=what)
     return problems
-
-
-async def _kill_something(cluster: Cluster, what: str, dice: random.Random) -> None:
-    if what == "server":
-        await cluster.server.kill()
-        await asyncio.sleep(dice.uniform(0, 0.5))
-        await cluster.server.start()
-        return
-    agent: Agent = dice.choice(cluster.agents)
-    if what == "agent":
-        await agent.kill()
-        await asyncio.sleep(dice.uniform(0, 0.5))
-        await agent.start()
-        return
-    pid = agent.supervisor_pid
-    assert pid is not None, "an agent without a supervisor"
-    os.kill(pid, 9)
 
 
 async def _wait_logs_settled(gateway: Gateway, run_id: str) -> RunDocument:
@@ -112,7 +87,7 @@ async def test_nothing_is_lost_or_doubled_while_it_is_killed(tmp_path: Path, wha
             try:
                 for _ in range(KILLS):
                     await asyncio.sleep(dice.uniform(0.3, 1.5))
-                    await _kill_something(cluster, what, dice)
+                    await kill_program(cluster, what, dice)
                 await asyncio.sleep(0.5)
             finally:
                 stop.set()
@@ -139,7 +114,7 @@ async def test_nothing_is_lost_or_doubled_while_it_is_killed(tmp_path: Path, wha
                         for t in document.tasks
                         for s in t.steps
                     ):
-                        why.append((ref.step_id, (await _log(gateway, ref))[-200:]))
+                        why.append((ref.step_id, (await effects.whole_log(gateway, ref))[-200:]))
                 why += [(t.id, t.fence, t.error.code, t.error.message) for t in document.tasks]
                 problems.append(f"run {run_id} is {state}: {why}")
                 continue
