@@ -12,6 +12,7 @@ from typing import Any
 from textual.app import App
 from textual.timer import Timer
 from textual.widget import Widget
+from textual.worker import Worker
 
 from gamenode_console import keys
 from gamenode_console.core.asking import Core
@@ -112,7 +113,7 @@ class ConsoleApp(App[Farewell]):
             except GameNodeError as error:
                 self.complain(error)
 
-        self.run_worker(told, group=group, exclusive=True, exit_on_error=False)
+        _: Worker[None] = self.run_worker(told, group=group, exclusive=True, exit_on_error=False)
 
     def complain(self, error: GameNodeError) -> None:
         """Says what went wrong."""
