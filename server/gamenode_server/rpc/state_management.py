@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -32,6 +33,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 MAX_REASON = 1000
 MAX_TARGET = 1000
+#: Nodes that are put into messages without a pause.
+AT_ONCE = 1000
 #: What an operator can make of a node.
 _ADMIN_STATES = {ADMIN_STATE[state]: state for state in (AdminState.ACTIVE, AdminState.CORDONED, AdminState.DISABLED)}
 
@@ -163,7 +166,11 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
         with self._core.hub.watch_nodes() as watch:
             nodes = [node for node in view.nodes() if _matches(wanted, node)]
             shown = {node.id for node in nodes}
-            yield pb.NodesUpdate(nodes=self._documents(nodes), snapshot=True)
+            snapshot = pb.NodesUpdate(snapshot=True)
+            for first in range(0, len(nodes), AT_ONCE):
+                snapshot.nodes.extend(self._documents(nodes[first : first + AT_ONCE]))
+                await asyncio.sleep(0)  # a large fleet does not hold up everybody else
+            yield snapshot
             pace = Pace(self._core.intervals.watch)
             while True:
                 changes = await watch.changed()
