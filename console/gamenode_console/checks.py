@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamenode_console import texts
+from gamenode_console.credentials import Credentials
 
 _GIB = 1 << 30
 _MIB = 1 << 20
@@ -147,6 +148,15 @@ def certificates(now: float, nodes: Sequence[Any]) -> Check:
             "certificates", "warn", f"{name}'s ends in {texts.span(end - now)}", f"see that the agent on {name} runs"
         )
     return Check("certificates", "ok", f"the first to end is {name}'s, in {texts.span(end - now)}")
+
+
+def credentials(file: str, shown: Credentials, now: float) -> Check:
+    """Whether the credentials that are used last a while."""
+    left = shown.expires_at - now
+    text = f"{file} is {shown.user} ({shown.role}), good for {texts.span(left)}"
+    if left < 7 * _DAY:
+        return Check("credentials", "warn", text, "ask an admin for new ones before they end")
+    return Check("credentials", "ok", text)
 
 
 def engines(nodes: Sequence[Any]) -> list[Check]:

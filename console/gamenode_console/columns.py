@@ -204,6 +204,22 @@ AUDIT = Table(
     empty="no audit records match",
 )
 
+USERS = Table(
+    (
+        field("name", "NAME"),
+        field("role", "ROLE"),
+        field("state", "STATE", state=True),
+        field("login", "LOGS IN AS"),
+        field("expires_at", "EXPIRES"),
+        field("created_at", "CREATED", wide=True),
+        field("created_by", "BY", wide=True),
+        field("revoked_at", "REVOKED", wide=True),
+        field("revoked_by", "REVOKED BY", wide=True),
+    ),
+    id="name",
+    empty="no users; `gamenode user create` makes one",
+)
+
 ATTENTION = Table(
     (
         since("since", "SINCE", "since"),
@@ -254,9 +270,15 @@ KEYS = Table((field("key", "KEY"), field("text", "FOR")), name="key", id="key", 
 OUTPUTS = Table((field("key", "OUTPUT"), field("text", "IS")), name="key", id="key", empty="no outputs")
 
 CONTEXTS = Table(
-    (field("current", "CURRENT"), field("name", "NAME"), field("data_dir", "DATA DIR")),
+    (
+        field("current", "CURRENT"),
+        field("name", "NAME"),
+        field("data_dir", "DATA DIR"),
+        field("connect", "ADDRESS"),
+        field("credentials", "CREDENTIALS", wide=True),
+    ),
     id="name",
-    empty="no contexts; `gamenode context add NAME --data-dir DIR` makes one",
+    empty="no contexts; `gamenode context add NAME --data-dir DIR` or `… --connect HOST:PORT` makes one",
 )
 
 

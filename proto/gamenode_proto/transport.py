@@ -112,17 +112,20 @@ def channel_options(
     own_connection: bool = False,
     server_name: str = SERVER_NAME,
     tls: bool = True,
+    connect_timeout: float = 0.5,
 ) -> list[Option]:
     """Options of a client's channel.
 
     `own_connection` keeps this channel's connection from being shared with another channel of the process: control and
-    logs need one each. `tls` off leaves out the name that a TLS peer is checked for.
+    logs need one each. `tls` off leaves out the name that a TLS peer is checked for. `connect_timeout` is how long a
+    first try to connect may take; later ones may take as long as the pause after them.
     """
     keepalive = keepalive or Keepalive()
     options = [
         *_keepalive_options(keepalive),
         ("grpc.initial_reconnect_backoff_ms", _ms(min(0.5, keepalive.reconnect_max))),
-        ("grpc.min_reconnect_backoff_ms", _ms(min(0.5, keepalive.reconnect_max))),
+        # Not a pause, whatever its name: how long a connection may take to come about.
+        ("grpc.min_reconnect_backoff_ms", _ms(connect_timeout)),
         ("grpc.max_reconnect_backoff_ms", _ms(keepalive.reconnect_max)),
         # Repeating a call is a decision of ours, never of the transport.
         ("grpc.enable_retries", 0),
@@ -146,6 +149,7 @@ def open_tls_channel(
     key_pem: bytes | None = None,
     keepalive: Keepalive | None = None,
     own_connection: bool = False,
+    connect_timeout: float = 0.5,
 ) -> grpc.aio.Channel:
     """A channel that trusts `ca_pem` and nothing else, and shows `certificate_pem` where one is given.
 
@@ -155,7 +159,7 @@ def open_tls_channel(
     import grpc.aio
 
     credentials = grpc.ssl_channel_credentials(ca_pem, key_pem, certificate_pem)
-    options = channel_options(keepalive, own_connection=own_connection)
+    options = channel_options(keepalive, own_connection=own_connection, connect_timeout=connect_timeout)
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 

@@ -288,6 +288,9 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "RemoveContainer": gateway.containers.remove("c"),
         "WhoAmI": gateway.administration.who_am_i(),
         "CreateJoinToken": gateway.administration.create_join_token(),
+        "CreateUser": gateway.administration.create_user(administration_pb2.CreateUserRequest()),
+        "ListUsers": gateway.administration.list_users(),
+        "RevokeUser": gateway.administration.revoke_user("u"),
         "ListAudit": gateway.administration.list_audit(),
         "VerifyAudit": gateway.administration.verify_audit(),
     }

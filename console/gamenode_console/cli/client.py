@@ -54,7 +54,7 @@ class Client:
 
     @property
     def place(self) -> discovery.Place:
-        """The data dir of the server to talk to."""
+        """The data dir of the server to talk to, for what needs one on this machine."""
         return discovery.choose_place(self.settings, self.env, flags=self.flags)
 
     def say(self, text: str, *, colour: str = "") -> None:
@@ -66,11 +66,11 @@ class Client:
 
     def run(self, work: Callable[[Gateway], Awaitable[T]], *, patience: float | None = None) -> T:
         """Does `work` with an open gateway, on an event loop of its own."""
-        target = discovery.find_target(self.place)
+        target = discovery.find(self.settings, self.env, flags=self.flags)
         return asyncio.run(self._with_gateway(target, work, patience))
 
     async def _with_gateway(
-        self, target: discovery.Target, work: Callable[[Gateway], Awaitable[T]], patience: float | None
+        self, target: discovery.AnyTarget, work: Callable[[Gateway], Awaitable[T]], patience: float | None
     ) -> T:
         from gamenode_console.gateway import open_gateway
 

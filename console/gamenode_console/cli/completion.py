@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gamenode_console.gateway import Gateway
 
 _DEADLINE = 1.0
+#: Options that say which server is asked.
+_WHERE = ("data_dir", "context", "connect", "credentials", "config")
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -55,7 +57,7 @@ def _completer(ask: Ask) -> Callable[[click.Context, click.Parameter, str], list
         while here is not None:
             client.add_flags({**here.params, **client.flags} if here.parent else here.params)
             here = here.parent
-        client.flags = {name: client.flags[name] for name in ("data_dir", "context", "config") if name in client.flags}
+        client.flags = {name: client.flags[name] for name in _WHERE if name in client.flags}
 
         async def work(gateway: Gateway) -> list[tuple[str, str]]:
             async with asyncio.timeout(_DEADLINE):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gamenode_console import checks, columns
+from gamenode_console import checks, columns, credentials, discovery
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.frame import Command
 from gamenode_console.documents import Document, nodes, server
@@ -42,7 +42,7 @@ def doctor(client: Client) -> int:
     ]
     if platform.system() == "Linux":
         found.append(checks.kill_user_processes(_logind()))
-    found += _data_dir(client)
+    found += _where(client)
     found += _server(client)
     client.output.many([check.document for check in found], columns.CHECKS)
     return ExitCode.FAILED if any(check.result == "fail" for check in found) else ExitCode.OK
@@ -62,11 +62,22 @@ def _logind() -> list[str]:
     return [file.read_text(errors="replace") for file in files if file.is_file() and os.access(file, os.R_OK)]
 
 
-def _data_dir(client: Client) -> list[checks.Check]:
+def _where(client: Client) -> list[checks.Check]:
+    """Where the server is said to be: a data dir here, or elsewhere with credentials."""
     try:
-        path = client.place.data_dir
+        chosen = discovery.choose(client.settings, client.env, flags=client.flags)
     except GameNodeError as error:
         return [checks.Check("data dir", "fail", error.message)]
+    if isinstance(chosen, discovery.Place):
+        return _data_dir(chosen.data_dir)
+    now = wall_clock()
+    try:
+        return [checks.credentials(str(chosen.credentials), credentials.read(chosen.credentials, now=now), now)]
+    except GameNodeError as error:
+        return [checks.Check("credentials", "fail", error.message)]
+
+
+def _data_dir(path: Path) -> list[checks.Check]:
     try:
         found = path.stat()
     except FileNotFoundError:

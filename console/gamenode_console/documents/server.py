@@ -66,6 +66,22 @@ def who_am_i(message: administration_pb2.WhoAmIResponse) -> Document:
     }
 
 
+def user(message: administration_pb2.User, now: float) -> Document:
+    """Who may operate. `login` is `certificate`, or the Unix user or `@group` on the server's host."""
+    ended = 0 < message.expires_at <= now
+    return {
+        "name": message.name,
+        "role": message.role,
+        "state": "revoked" if message.revoked_at else "expired" if ended else "active",
+        "login": message.unix_user or (f"@{message.unix_group}" if message.unix_group else "certificate"),
+        "created_at": words.time(message.created_at),
+        "created_by": message.created_by,
+        "expires_at": words.time(message.expires_at),
+        "revoked_at": words.time(message.revoked_at),
+        "revoked_by": message.revoked_by or None,
+    }
+
+
 def status(message: state_management_pb2.GetStatusResponse) -> Document:
     """What needs attention, oldest first, and the server's own figures."""
     attention = sorted(message.attention, key=lambda a: a.since)

@@ -6,6 +6,10 @@ call, or a stream that goes on after a lost connection. Whatever fails is a Game
 
 from __future__ import annotations
 
-from gamenode_console.gateway.connection import Gateway, open_gateway
+from gamenode_proto.transport import quiet_core
+
+quiet_core()  # stderr is the person's, and gRPC looks at it when it is imported
+
+from gamenode_console.gateway.connection import Gateway, open_gateway  # noqa: E402
 
 __all__ = ["Gateway", "open_gateway"]

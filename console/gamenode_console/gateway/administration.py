@@ -20,9 +20,9 @@ class AdministrationCalls:
         self._link = link
         self._stub: AdministrationAsyncStub = AdministrationStub(link.channel)
 
-    async def who_am_i(self) -> messages.WhoAmIResponse:
-        """Who the server takes the caller for."""
-        return await self._link.call(self._stub.WhoAmI, messages.WhoAmIRequest(), repeatable=True)
+    async def who_am_i(self, *, patient: bool = True) -> messages.WhoAmIResponse:
+        """Who the server takes the caller for; `patient` calls wait a little for a server that is away."""
+        return await self._link.call(self._stub.WhoAmI, messages.WhoAmIRequest(), repeatable=patient)
 
     async def create_join_token(
         self,

@@ -1,18 +1,17 @@
-"""One channel to one server: calls with a login token, errors as GameNodeError, streams that resume."""
+"""One channel to one server: calls that show who we are, errors as GameNodeError, streams that resume."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc.aio
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.backoff import delays
 from gamenode_proto.errors import from_rpc
-from gamenode_proto.login import LocalLogin
 from gamenode_proto.process.clock import Clock
 
 Q = TypeVar("Q")
@@ -27,13 +26,25 @@ STREAM_PATIENCE = 120.0
 _BASE, _CAP = 0.2, 3.0
 
 
+class Login(Protocol):
+    """How calls show who makes them."""
+
+    async def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with a call. Raises GameNodeError where the server is away or says no."""
+        ...
+
+    def forget(self) -> None:
+        """Drops what is known: the server is gone, or has refused it."""
+        ...
+
+
 class Link:
     """A channel, who we are on it, and whom to tell when it is lost. For one loop; closes with `close`."""
 
     def __init__(
         self,
         channel: grpc.aio.Channel,
-        login: LocalLogin,
+        login: Login,
         *,
         clock: Clock,
         notify: Callable[[str], None],

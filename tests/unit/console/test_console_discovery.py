@@ -24,7 +24,10 @@ def env(tmp_path: Path, **more: str) -> dict[str, str]:
 
 
 def store(tmp_path: Path, current: str, **data_dirs: str) -> None:
-    contexts.save(contexts.file_of(env(tmp_path)), contexts.Contexts(current, data_dirs))
+    contexts.save(
+        contexts.file_of(env(tmp_path)),
+        contexts.Contexts(current, {name: contexts.Context(path) for name, path in data_dirs.items()}),
+    )
 
 
 def test_a_flag_beats_everything(tmp_path: Path) -> None:
@@ -81,13 +84,55 @@ def test_a_damaged_contexts_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_contexts_are_added_used_and_removed() -> None:
-    known = contexts.Contexts().add("lab", Path("/lab")).use("lab")
-    assert known.add("lab", Path("/lab")) == known
+    known = contexts.Contexts().add("lab", contexts.Context("/lab")).use("lab")
+    assert known.add("lab", contexts.Context("/lab")) == known
     with pytest.raises(GameNodeError, match="names /lab"):
-        known.add("lab", Path("/elsewhere"))
+        known.add("lab", contexts.Context("/elsewhere"))
     with pytest.raises(GameNodeError, match="no context name"):
-        known.add("../x", Path("/x"))
+        known.add("../x", contexts.Context("/x"))
     assert known.remove("lab") == contexts.Contexts()
+
+
+NETWORK = contexts.Context(connect="prod:7445", credentials="/keys/alice.json")
+
+
+def test_contexts_of_both_kinds_are_kept(tmp_path: Path) -> None:
+    file = contexts.file_of(env(tmp_path))
+    known = contexts.Contexts().add("lab", contexts.Context("/lab")).add("prod", NETWORK).use("prod")
+    contexts.save(file, known)
+    assert contexts.load(file) == known
+
+
+def chosen(tmp_path: Path, flags: dict[str, str], **settings: object) -> discovery.Place | discovery.NetworkTarget:
+    return discovery.choose(ClientSettings(**settings), env(tmp_path), flags=flags)  # type: ignore[arg-type]
+
+
+def test_a_server_elsewhere_is_named_by_flag_environment_or_context(tmp_path: Path) -> None:
+    contexts.save(contexts.file_of(env(tmp_path)), contexts.Contexts("prod", {"prod": NETWORK}))
+    keys = Path("/keys/bob.json")
+    there = chosen(tmp_path, {"connect": "a:1"}, connect="a:1", credentials=keys, data_dir=Path("/env"))
+    assert there == discovery.NetworkTarget("a:1", keys, "--connect")
+    assert chosen(tmp_path, {}, connect="a:1", credentials=keys, data_dir=Path("/env")).origin.startswith("GAMENODE_C")
+    assert chosen(tmp_path, {}) == discovery.NetworkTarget("prod:7445", Path("/keys/alice.json"), "context prod")
+    here = chosen(tmp_path, {"data_dir": "/flag"}, connect="a:1", credentials=keys, data_dir=Path("/flag"))
+    assert here == discovery.Place(Path("/flag"), "--data-dir")
+    named = chosen(tmp_path, {"context": "prod"}, connect="a:1", credentials=keys, context="prod")
+    assert named.origin == "context prod"
+
+
+def test_an_address_needs_credentials_and_credentials_an_address(tmp_path: Path) -> None:
+    with pytest.raises(GameNodeError, match=r"a:1 wants to know who you are: give --credentials FILE.* user create"):
+        chosen(tmp_path, {"connect": "a:1"}, connect="a:1")
+    with pytest.raises(GameNodeError, match="--credentials goes with --connect"):
+        chosen(tmp_path, {"credentials": "x"}, credentials=Path("x"))
+    with pytest.raises(GameNodeError, match="--connect and --data-dir both name a server"):
+        chosen(tmp_path, {"connect": "a:1", "data_dir": "/a"})
+
+
+def test_what_is_for_this_machine_says_so(tmp_path: Path) -> None:
+    settings = ClientSettings(connect="a:1", credentials=Path("/keys"))
+    with pytest.raises(GameNodeError, match=r"GAMENODE_CONNECT .* names a:1: give --data-dir"):
+        discovery.choose_place(settings, env(tmp_path), flags={})
 
 
 def target(data_dir: Path) -> discovery.Target:
