@@ -24,7 +24,7 @@ from support.open_doors import Host, House, Shown, client_certificate, make_clus
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path / "data") as opened:
+    async with open_house(tmp_path / "data", control_listen="127.0.0.1:0") as opened:
         yield opened
 
 
@@ -68,7 +68,8 @@ async def test_a_certificate_the_store_never_heard_of_is_refused(house: House) -
 
 
 def ports(house: House) -> list[tuple[str, int]]:
-    return [transport.split_address(address) for address in (house.bound.listen, house.bound.join_listen)]
+    bound = house.bound
+    return [transport.split_address(address) for address in (bound.listen, bound.join_listen, bound.control_listen)]
 
 
 async def test_tls_below_1_2_is_refused_on_every_port(house: House) -> None:
@@ -177,7 +178,7 @@ async def test_a_call_on_the_control_socket_needs_a_login(house: House) -> None:
     assert who.cluster_id == house.cluster.cluster_id
 
 
-@pytest.mark.parametrize("flag", ["listen", "join_listen"])
+@pytest.mark.parametrize("flag", ["listen", "join_listen", "control_listen"])
 async def test_a_port_that_is_taken_is_named(house: House, tmp_path: Path, flag: str) -> None:
     address = house.bound.listen
     said = rf"--{flag.replace('_', '-')}: cannot listen on {re.escape(address)}: the port is in use"
