@@ -35,7 +35,7 @@ def meter(
     if fraction is None or math.isnan(fraction):
         return [Cell("-".rjust(width), "dim")]
     style = "bad" if fraction >= bad else "warn" if fraction >= warn else "good"
-    figure = f"{min(999, round(fraction * 100)):>4d}%"
+    figure = f"{round(min(9.99, max(0.0, fraction)) * 100):>4d}%"
     return [
         *bar(fraction, width - len(figure), style=style, glyphs=glyphs),
         Cell(figure, "" if style == "good" else style),

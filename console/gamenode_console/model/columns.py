@@ -11,8 +11,9 @@ from gamenode_console.model.cells import Shown, plain
 R = TypeVar("R")
 #: Cells between two columns.
 GAP = 1
-#: No column is made narrower than this.
+#: No column is made narrower than this, and none is cut at the edge to less than `STUB`.
 LEAST = 8
+STUB = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def placed(columns: Sequence[Column[R]], width: int, *, wide: bool = False, skip
     found: list[Placed[R]] = []
     x = 0
     for column, size in zip(chosen, sizes, strict=True):
-        if x >= width:
+        if found and width - x < min(size, STUB):
             break
         found.append(Placed(column, x, min(size, width - x)))
         x += size + GAP
