@@ -66,7 +66,7 @@ def down(client: Client) -> int:
     for what, module in (("agent", "gamenode_agent"), ("server", "gamenode_server")):
         code, out, err = machine.command(module, "stop", "--data-dir", str(data_dir))
         if code == 0 and "stopped" in out + err:
-            inside = ", with the console that it ran in" if "console" in out + err else ""
+            inside = ", with the console that it ran in" if ", with the console" in out + err else ""
             client.say(f"{what}: stopped{inside}")
         elif code in (ExitCode.OK, ExitCode.UNREACHABLE, ExitCode.NOT_FOUND):
             client.say(f"{what}: was not running")

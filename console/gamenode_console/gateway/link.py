@@ -24,6 +24,8 @@ CALL_PATIENCE = 10.0
 #: Seconds for which a stream waits for a server that went away.
 STREAM_PATIENCE = 120.0
 _BASE, _CAP = 0.2, 3.0
+#: What is told when a lost connection is there again.
+AGAIN = "connected again"
 
 
 class Login(Protocol):
@@ -117,7 +119,7 @@ class Link:
                 try:
                     async for message in messages:
                         if lost_at is not None:
-                            self._notify("connected again")
+                            self._notify(AGAIN)
                             lost_at, pauses = None, delays(random.random, base=_BASE, cap=_CAP)
                         refused = False
                         yield message
