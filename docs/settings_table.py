@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gamenode_agent.config import AgentSettings
-from gamenode_console.settings import ClientSettings
+from gamenode_console.settings import ClientSettings, ConsoleSettings
 from gamenode_proto.process.settings import settings_of, shown
 from gamenode_server.config import ServerSettings
 
@@ -19,6 +19,7 @@ PROGRAMS: tuple[tuple[str, type[Any]], ...] = (
     ("gamenode-server", ServerSettings),
     ("gamenode-agent", AgentSettings),
     ("gamenode", ClientSettings),
+    ("gamenode-console", ConsoleSettings),
 )
 
 

@@ -81,8 +81,8 @@ async def serving(
             usual, last = EmbeddedSettings(), _last_ports(place.data_dir)
             settings = replace(
                 told,
-                listen=_free(told.listen, usual.listen, last.get("listen")),
-                join_listen=_free(told.join_listen, usual.join_listen, last.get("join_listen")),
+                listen=listening(told.listen, usual.listen, last.get("listen")),
+                join_listen=listening(told.join_listen, usual.join_listen, last.get("join_listen")),
             )
             try:
                 server = await stack.enter_async_context(open_embedded(settings))
@@ -95,7 +95,7 @@ async def serving(
         yield None
 
 
-def _free(told: str, usual: str, last: int | None) -> str:
+def listening(told: str, usual: str, last: int | None) -> str:
     """The address to listen on: as told; the usual one gives way to the port of last time, or to any that is free."""
     return told if told != usual else machine.free_address(last or split_address(usual)[1])
 

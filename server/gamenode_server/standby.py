@@ -18,6 +18,7 @@ def main(data_dir: str) -> int:
     try:
         fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(waiting)
         return 0
     _sign(waiting)
     lock = _open(os.path.join(data_dir, "server.lock"))
@@ -27,6 +28,7 @@ def main(data_dir: str) -> int:
     # First this one: whoever gets the server's lock next must find no standby that is about to go.
     os.close(waiting)
     if not wanted:
+        os.close(lock)
         return 0
     _sign(lock)
     from gamenode_server.commands import take_over

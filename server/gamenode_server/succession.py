@@ -30,7 +30,7 @@ PAUSE = 1.0
 @asynccontextmanager
 async def standby_kept(place: Place, settings: ServerSettings) -> AsyncIterator[None]:
     """As long as the `async with`, a standby waits that would serve with these settings; it outlives this process."""
-    _write_settings(place, settings)
+    write_settings(place, settings)
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(_keep(place))
         yield
@@ -42,7 +42,8 @@ def settings_left(place: Place) -> ServerSettings:
     return load(ServerSettings, file=place.standby_settings)
 
 
-def _write_settings(place: Place, settings: ServerSettings) -> None:
+def write_settings(place: Place, settings: ServerSettings) -> None:
+    """Leaves these settings to the standby, in a private file."""
     values = {item.flag: getattr(settings, item.name) for item in settings_of(type(settings))}
     section = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
     known = {key: value for key, value in section.items() if value not in (None, "")}
