@@ -88,6 +88,8 @@ KEYS: tuple[Key, ...] = (
     Key("table.reverse", "o", "reverse", "reverse the order"),
     Key("table.refresh_order", "equals_sign", "sort_now", "bring the order up to date now"),
     Key("table.wide", "w", "wide", "more columns, or fewer"),
+    Key("table.left", "left,h", "columns_left", "columns before, in wide mode"),
+    Key("table.right", "right", "columns_right", "columns behind, in wide mode"),
     Key("table.faults", "z", "faults", "only what is not well, or all"),
     Key("log.up", "up,k", "cursor_up", "a line up"),
     Key("log.down", "down,j", "cursor_down", "a line down"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gamenode_console.model.bars import meter
 from gamenode_console.model.cells import state
 from gamenode_console.model.columns import Column
+from gamenode_console.model.glyphs import UTF8, Glyphs
 from gamenode_console.model.table import TableModel
 
 
@@ -18,7 +19,7 @@ class Host:
     seen: float = 0.0
 
 
-def columns() -> list[Column[Host]]:
+def columns(glyphs: Glyphs = UTF8) -> list[Column[Host]]:
     """Of each kind one: text, a state, a figure, an age, one that goes where it is narrow, one for wide mode."""
     return [
         Column("name", "NAME", 10, lambda host, now: host.id, order=lambda host: host.id, grow=True),
@@ -29,7 +30,7 @@ def columns() -> list[Column[Host]]:
             "load",
             "LOAD",
             10,
-            lambda host, now: meter(None if host.cpu is None else host.cpu / 100, 10),
+            lambda host, now: meter(None if host.cpu is None else host.cpu / 100, 10, glyphs=glyphs),
             spare=2,
             value=lambda host, now: str(host.cpu),
         ),
@@ -42,10 +43,14 @@ def hosts(text: str) -> list[Host]:
     return [Host(name) for name in text.split()]
 
 
-def model_of(*given: Host, sort: str = "", reverse: bool = False) -> TableModel[Host]:
+def model_of(*given: Host, sort: str = "", reverse: bool = False, glyphs: Glyphs = UTF8) -> TableModel[Host]:
     """A table of hosts, settled at 0."""
     model = TableModel(
-        columns(), lambda host: host.id, faulty=lambda host: host.state != "online", sort=sort, reverse=reverse
+        columns(glyphs),
+        lambda host: host.id,
+        faulty=lambda host: host.state != "online",
+        sort=sort,
+        reverse=reverse,
     )
     for host in given:
         model.put(host)

@@ -8,8 +8,8 @@ hand is at the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from gamenode_console import filters
@@ -31,7 +31,7 @@ class Settled:
     """What is other than before."""
 
     #: Rows that say something else now, listed or not.
-    changed: Iterable[str] = ()
+    changed: Collection[str] = ()
     #: Other rows are listed, or in another order.
     relisted: bool = False
     #: The cursor is on another row.
@@ -110,8 +110,12 @@ class TableModel(Generic[R]):
         if self.order_stale and now >= max(self._rest_until, self._sort_at):
             self._sort_at = now + SORT_EVERY
             self._arrange()
+        return replace(self.relist(), changed=incoming.keys())
+
+    def relist(self) -> Settled:
+        """Lists anew where another filter or order asks for it; takes in nothing."""
         relisted, self._relist = self._relist, False
-        return Settled(incoming.keys(), relisted, relisted and self._list())
+        return Settled((), relisted, relisted and self._list())
 
     def _take(self, id: str, row: R) -> None:
         if id not in self.rows:

@@ -6,7 +6,7 @@ screen when rows come and go above it. Whoever owns the table puts rows into `mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from rich.segment import Segment
@@ -15,11 +15,12 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
 
 from gamenode_console.model.cells import fitted
 from gamenode_console.model.columns import Placed, placed
 from gamenode_console.model.glyphs import UTF8, Glyphs
-from gamenode_console.model.table import TableModel
+from gamenode_console.model.table import Settled, TableModel
 from gamenode_console.texts import one_line
 from gamenode_console.widgets.styles import kind, palette
 
@@ -95,6 +96,7 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
         self._aged_at = 0.0
         self._palette: Mapping[str, Style] = {}
         self._base = Style.null()
+        self._judging: Timer | None = None
 
     # -- what the owner does ------------------------------------------------------------------------------------------
 
@@ -107,17 +109,25 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
         settled = self.model.settle(now)
         for id in settled.changed:
             self._strips.pop(id, None)
+        self._take_over(settled, anchor)
+        self._refresh_ages()
+
+    def _relist(self) -> None:
+        """Another filter or order was asked for: that shows at once, and in a frozen table too."""
+        anchor = self._anchor()
+        self._take_over(self.model.relist(), anchor)
+
+    def _take_over(self, settled: Settled, anchor: tuple[str, int]) -> None:
         if settled.relisted:
             self._relisted(anchor)
         else:
-            self._refresh_changed(set(settled.changed))
+            self._refresh_changed(settled.changed)
         if settled.relisted or self._order_told is not self.model.order_stale:
             self._order_told = self.model.order_stale
             self._refresh_line(0)
             self.post_message(self.Listed(self, self.model.cursor))
         if settled.moved:
             self.post_message(self.Moved(self, self.model.cursor))
-        self._refresh_ages()
 
     @property
     def frozen(self) -> bool:
@@ -253,19 +263,23 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
 
     # -- what is drawn anew -------------------------------------------------------------------------------------------
 
-    def _anchor(self) -> int | None:
-        """On which line of the screen the cursor's row is; None where it is not seen."""
-        line = self.model.selection.position - self._top
-        return line if 0 <= line < self._lines and self.model.visible else None
+    def _anchor(self) -> tuple[str, int]:
+        """The row that stays where it is, and its line: the cursor's, or the first that is seen where that is not."""
+        selection, top = self.model.selection, self._top
+        if top <= selection.position < top + self._lines or top >= len(selection.visible):
+            return selection.cursor, selection.position - top
+        return selection.visible[top], 0
 
-    def _relisted(self, anchor: int | None) -> None:
-        """Other rows are listed: the cursor's row stays on its line of the screen."""
-        self.virtual_size = Size(self.size.width, len(self.model.visible) + HEADER)
-        if anchor is not None:
-            self.scroll_to(y=max(0, self.model.selection.position - anchor), animate=False, force=True, immediate=True)
+    def _relisted(self, anchor: tuple[str, int]) -> None:
+        """Other rows are listed: the anchor stays on its line of the screen, or who took its place."""
+        id, line = anchor
+        visible = self.model.visible
+        self.virtual_size = Size(self.size.width, len(visible) + HEADER)
+        at = visible.index(id) if id in visible else self.model.selection.position
+        self.scroll_to(y=max(0, at - line), animate=False, force=True, immediate=True)
         self.refresh()
 
-    def _refresh_changed(self, changed: set[str]) -> None:
+    def _refresh_changed(self, changed: Collection[str]) -> None:
         if not changed:
             return
         seen = self.model.visible[self._top : self._top + self._lines]
@@ -297,7 +311,8 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
     def _redraw(self) -> None:
         self._strips.clear()
         self._palette = {}
-        self._placed = placed(self.model.columns, max(0, self.size.width - GUTTER), wide=self.wide)
+        room = max(0, self.size.width - GUTTER)
+        self._placed = placed(self.model.columns, room, wide=self.wide, skipped=self._skipped)
         self.refresh()
 
     def on_resize(self) -> None:
@@ -321,7 +336,10 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
 
     def _judge(self) -> None:
         """Judges rows in slices, and lets keys be heard in between."""
+        if self._judging is not None:
+            self._judging.stop()
         if self.model.judge(SLICE):
-            self.call_next(self._judge)
+            self._judging = self.set_timer(0.001, self._judge)  # `call_next` would not let the loop go round
         else:
-            self.beat(self._now)
+            self._judging = None
+            self._relist()

@@ -7,7 +7,7 @@ from typing import TypeVar
 from textual import events
 
 from gamenode_console import keys
-from gamenode_console.widgets.drawn_table import DrawnTable
+from gamenode_console.widgets.drawn_table import GUTTER, HEADER, DrawnTable
 from gamenode_console.widgets.prompt import Question, ask
 
 R = TypeVar("R")
@@ -129,7 +129,7 @@ class Table(DrawnTable[R], can_focus=True):
 
     def _sorted(self) -> None:
         self._redraw()
-        self.beat(self._now)
+        self._relist()
 
     def action_sort_next(self) -> None:
         """Sorts by the next column that is drawn."""
@@ -151,20 +151,47 @@ class Table(DrawnTable[R], can_focus=True):
 
     def action_wide(self) -> None:
         """More columns, or fewer."""
-        self.wide = not self.wide
+        self.wide, self._skipped = not self.wide, 0
         self._redraw()
+
+    def _skip(self, columns: int) -> None:
+        if self.wide:
+            self._skipped = min(max(0, self._skipped + columns), max(0, len(self.model.columns) - 2))
+            self._redraw()
+
+    def action_columns_left(self) -> None:
+        """Back to the columns before, where not all have room in wide mode."""
+        self._skip(-1)
+
+    def action_columns_right(self) -> None:
+        """On to the columns behind."""
+        self._skip(1)
 
     def action_faults(self) -> None:
         """Lists only what is not well, or all."""
         self.model.show_faulty(not self.model.only_faulty)
         self._judge()
 
-    # -- the mouse ----------------------------------------------------------------------------------------------------
+    # -- the hand -----------------------------------------------------------------------------------------------------
+
+    def on_key(self) -> None:
+        """Whatever the key does: for a while rows keep their places."""
+        self.model.touch()
 
     def on_click(self, event: events.Click) -> None:
-        """Puts the cursor where it points; twice opens."""
-        at = event.y - 1 + self._top
-        if event.y >= 1 and at < len(self.model.visible):
+        """Puts the cursor where it points; twice opens. On a title, sorts by it, and turns the order round."""
+        if event.y < HEADER:
+            self._sort_at(event.x - GUTTER)
+            return
+        at = event.y - HEADER + self._top
+        if at < len(self.model.visible):
             self._move_to(at)
             if event.chain == 2:
                 self.action_open()
+
+    def _sort_at(self, x: int) -> None:
+        for each in self.shown:
+            if each.x <= x < each.x + each.width and each.column.order is not None:
+                again = each.column.key == self.model.sort_key
+                self.model.sort(each.column.key, reverse=again and not self.model.reverse)
+                self._sorted()
