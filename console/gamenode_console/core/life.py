@@ -79,6 +79,8 @@ class Life:
             where, flags=self._wanted.server_flags, env=self._wanted.env, say=self._say
         ) as server:
             self.stop_for_good = server.stop_for_good if server else None
+            if server is None and self._wanted.server_flags.get("listen"):
+                logger.warning("the server on %s runs already: it goes on listening as it does", where.data_dir)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(

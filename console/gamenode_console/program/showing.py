@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
 
 from gamenode_console.options import Farewell, Options
 from gamenode_console.program.running import Stage
 from gamenode_console.terminal.profile import profile
 from gamenode_pipelines.errors import Code, GameNodeError
 
-if TYPE_CHECKING:
-    from gamenode_console.app import ConsoleApp
+#: Seconds after which nothing of a console that was asked to end is left.
+DEADLINE = 4.5
 
 
 def show(stage: Stage) -> Farewell:
@@ -33,18 +34,24 @@ def show(stage: Stage) -> Farewell:
         state_dir=stage.state_dir,
     )
     app = ConsoleApp(stage.core, stage.world, clock=stage.clock, options=options, started=stage.core.start)
-    _end_with_signals(app)
+    end_with_signals(app.hang_up)
     farewell = app.run(mouse=options.mouse)
     if app.return_code:
         raise GameNodeError(Code.INTERNAL, f"the screen ended with an error, and nothing else did; see {stage.log}")
     return farewell or Farewell.LEAVE_RUNNING
 
 
-def _end_with_signals(app: ConsoleApp) -> None:
-    """A terminal that goes away, and whoever asks politely, end the console; both leave everything running."""
+def end_with_signals(hang_up: Callable[[], None], *, deadline: float = DEADLINE) -> None:
+    """A terminal that goes away, and whoever asks politely, end the console, and the process by the deadline.
+
+    A screen that hangs loses nothing by that: the standby serves from then on.
+    """
 
     def ended(_number: int, _frame: object) -> None:
-        app.hang_up()
+        hang_up()
+        timer = threading.Timer(deadline, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
 
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, ended)
