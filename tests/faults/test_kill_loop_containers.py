@@ -68,7 +68,6 @@ class History:
     runs: dict[str, bool] = field(default_factory=dict)
     documents: dict[str, RunDocument] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    #: Tasks whose `serve` was started again, and said so: Docker went away in the middle of its start.
     made_anew: set[str] = field(default_factory=set)
 
 
@@ -195,7 +194,7 @@ def check_end(kind: Kind, document: RunDocument, *, idempotent: bool) -> list[st
     return [f"run {document.run.id} is {state}: {errors} {[(t.id, t.fence, t.error.code) for t in document.tasks]}"]
 
 
-async def check_logs(gateway: Gateway, document: RunDocument, history: History) -> list[str]:
+async def check_logs(gateway: Gateway, document: RunDocument) -> list[str]:
     """What is missing in the logs of a run that has ended, and is not said to be."""
     problems = []
     steps = {(task.id, step.id, step.attempt): step for task in document.tasks for step in task.steps}
@@ -208,14 +207,18 @@ async def check_logs(gateway: Gateway, document: RunDocument, history: History) 
         # That of one that was lost has what there was, and says what is missing.
         if not log.complete and (succeeded or not log.holes):
             problems.append(f"{what}: not complete: {log}")
-        text = await effects.whole_log(gateway, ref)
-        if "making it anew" in text:
-            history.made_anew.add(ref.task_id)
         if ref.step_id in ("first", "job"):
+            text = await effects.whole_log(gateway, ref)
             lines = "".join(line for line in text.splitlines(True) if line.startswith("line "))
             cut_short = not succeeded or "the end of its output may be missing" in text
             problems += effects.check_lines(lines, LINES, what=what, cut_short=cut_short)
     return problems
+
+
+async def made_anew(gateway: Gateway, document: RunDocument) -> set[str]:
+    """Its tasks whose `serve` was started again, and says so: Docker went away in the middle of its start."""
+    said = [(log.ref.task_id, await effects.whole_log(gateway, log.ref)) for log in document.logs]
+    return {task for task, text in said if "making it anew" in text}
 
 
 def check_effects(kind: Kind, history: History, trace: Path) -> list[str]:
@@ -283,8 +286,9 @@ async def test_nothing_is_lost_or_doubled_while_containers_run(
             assert len(history.runs) > KILLS, "there was no load"
             for run_id, document in history.documents.items():
                 problems += check_end(kind, document, idempotent=history.runs[run_id])
+                history.made_anew |= await made_anew(gateway, document)
                 if state_of(document).ended:
-                    problems += await check_logs(gateway, document, history)
+                    problems += await check_logs(gateway, document)
             problems += check_effects(kind, history, folder / "trace")
             problems += await check_containers(docker_engine, history)
             # Docker ends what it ends; nobody else ends it, and nobody starts it again.
