@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import container_path, footprint, log_path, reference, run_path
+from benchmarks import console_table, container_path, footprint, log_path, reference, run_path
 from support.cluster import running_cluster
 from support.docker_engine import open_engine
 
@@ -39,6 +39,7 @@ async def _measure() -> dict[str, Any]:
             figures["log"] = _median([await log_path.log_rate(cluster) for _ in range(ROUNDS)])
             figures["events"] = await log_path.event_rate(cluster)
     figures["containers"] = await _containers()
+    figures["table"] = await console_table.measure()
     figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
     figures["run"] = _median(runs)
     return figures
@@ -103,7 +104,7 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
         rest.add_column(column, justify="left" if not column else "right")
     for name, row in figures["footprint"].items():
         rest.add_row(name, f"{row['rss_mb']:.1f}", f"{row['pss_mb']:.1f}", f"{row['cpu_percent']:.2f}")
-    return [path, flow, steps, rest]
+    return [path, flow, steps, rest, console_table.printed(figures["table"])]
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ R = TypeVar("R")
 HEADER = 1
 GUTTER = 2
 #: Rows that a filter judges at a time; between two times keys are heard.
-SLICE = 400
+SLICE = 150
 
 
 class DrawnTable(ScrollView, Generic[R], can_focus=True):
