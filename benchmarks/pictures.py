@@ -26,6 +26,8 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
+from benchmarks import console_pictures
+from gamenode_console.app import ConsoleApp
 from gamenode_console.gateway import Gateway
 from gamenode_pipelines.states import NodeState
 from gamenode_proto.v1 import common_pb2
@@ -164,14 +166,43 @@ def draw(name: str, command: str, lines: list[str], *, columns: int) -> None:
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     for line in AnsiDecoder().decode("\n".join(lines)):
         console.print(line, no_wrap=True, overflow="crop", highlight=False)
+    write(name, console.export_svg(title=command, code_format=_code_format(), unique_id=name))
+
+
+def _code_format() -> str:
+    """How a picture is made of a screen: without fonts from elsewhere."""
     before, _, rest = CONSOLE_SVG_FORMAT.partition("@font-face")
     after = rest[rest.index(".{unique_id}-matrix") :]
     own = (before + after).replace("Fira Code, monospace", "'DejaVu Sans Mono', Menlo, Consolas, monospace")
     # Some programs trim a text that begins with spaces, even with those that do not break.
-    own = own.replace('<g class="{unique_id}-matrix">', '<g class="{unique_id}-matrix" xml:space="preserve">')
+    return own.replace('<g class="{unique_id}-matrix">', '<g class="{unique_id}-matrix" xml:space="preserve">')
+
+
+def write(name: str, text: str) -> None:
+    """Writes `docs/pictures/NAME.svg`."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    text = console.export_svg(title=command, code_format=own, unique_id=name)
     (PICTURES / f"{name}.svg").write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+async def views(cluster: Cluster, gateway: Gateway, folder: Path) -> None:
+    """Takes the pictures of the console while a run goes on."""
+    run = (await start_run(gateway, PIPELINE, nodes=["eu-1", "eu-2"])).run.id
+    async with console_pictures.opened(cluster, folder / "state") as pilot:
+
+        def draw_view(name: str) -> None:
+            write(name, console_pictures.drawn(pilot, name, "gamenode-console", _code_format()))
+
+        await console_pictures.when(pilot, lambda text: "offline" in text and "running" in text, "the fleet")
+        draw_view("console-fleet")
+        app = pilot.app
+        assert isinstance(app, ConsoleApp)
+        app.operations.open_run(run)
+        await console_pictures.when(pilot, lambda text: "install" in text and "running" in text, "the run")
+        draw_view("console-run")
+        await pilot.press("l")
+        await console_pictures.when(pilot, lambda text: text.count(".pk3") >= 3, "the log")
+        draw_view("console-log")
+    await settled(gateway, run)
 
 
 async def _until_offline(gateway: Gateway, name: str) -> None:
@@ -234,6 +265,7 @@ async def _take(engine: DockerEngineProcess) -> None:
             await settled(gateway, run)
             words = ("run", "logs", run, "--node", "eu-2", "-v")
             draw("run-logs", f"gamenode {' '.join(words)}", await taken(cluster, *words, size=(132, 40)), columns=132)
+            await views(cluster, gateway, Path(folder))
             await containers(cluster, gateway)
 
 
