@@ -146,7 +146,7 @@ class ConsoleApp(App[Farewell]):
     def beat(self) -> None:
         """Takes what has changed and shows it."""
         view = self.shown_view
-        if view is None or not view.is_mounted:
+        if view is None or not view.ready or not self.is_running:
             return
         now = self.now()
         if self.frozen_at is None:

@@ -30,6 +30,9 @@ class View(Screen[None]):
     #: Groups of keys for the help, besides those of the focused pane.
     KEY_GROUPS: ClassVar[tuple[str, ...]] = ()
 
+    #: Every pane is there.
+    ready = False
+
     @property
     def console(self) -> ConsoleApp:
         """The app."""
@@ -75,8 +78,15 @@ class View(Screen[None]):
         """Asks for a line of text."""
         self.prompt.ask(question)
 
+    def on_mount(self) -> None:
+        """Its panes are there: from here on it can be filled and drawn."""
+        self.ready = True
+        self.on_screen_resume()
+
     def on_screen_resume(self) -> None:
         """It is shown again."""
+        if not self.ready:
+            return
         self.refill(self.world.everything(), self.console.now())
         self.beat(self.console.now())
 
