@@ -15,7 +15,7 @@ from textual.geometry import Region
 from textual.pilot import Pilot
 
 from gamenode_console.model.glyphs import ASCII, UTF8, Glyphs
-from gamenode_console.widgets.drawn_table import DrawnTable
+from gamenode_console.widgets.drawn_table import GUTTER, DrawnTable
 from gamenode_console.widgets.prompt import Prompt
 from gamenode_console.widgets.table import Table
 from support.hosts import Host, model_of
@@ -216,7 +216,7 @@ async def test_a_frozen_table_shows_what_it_showed_and_still_answers_keys() -> N
 # -- what is drawn anew -----------------------------------------------------------------------------------------------
 
 
-async def test_only_lines_that_changed_and_are_seen_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_cells_that_changed_and_are_seen_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk(*FLEET, size=(60, 21)) as (pilot, table):
         drawn: list[Any] = []
         monkeypatch.setattr(table, "refresh", lambda *regions, **_: drawn.extend(regions or ["all"]))
@@ -225,9 +225,10 @@ async def test_only_lines_that_changed_and_are_seen_are_drawn(monkeypatch: pytes
         assert drawn == []  # it is not seen
         table.model.put(replace(FLEET[3], cpu=5.0))
         table.beat(0.2)
-        assert drawn == [Region(0, 4, table.size.width, 1)]
+        cells = {each.column.key: Region(GUTTER + each.x, 4, each.width, 1) for each in table.shown}
+        assert drawn == [cells["cpu"], cells["load"]]
         table.beat(0.3)
-        assert len(drawn) == 1
+        assert len(drawn) == 2
         await pilot.pause()
 
 

@@ -6,7 +6,7 @@ screen when rows come and go above it. Whoever owns the table puts rows into `mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from rich.segment import Segment
@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
-from gamenode_console.model.cells import fitted
+from gamenode_console.model.cells import Shown, fitted
 from gamenode_console.model.columns import Placed, placed
 from gamenode_console.model.glyphs import UTF8, Glyphs
 from gamenode_console.model.table import Settled, TableModel
@@ -92,7 +92,8 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
         self._order_told = False
         self._placed: list[Placed[R]] = []
         self._strips: dict[str, tuple[object, Strip]] = {}
-        self._ages: dict[str, list[object]] = {}
+        #: What is on the screen of the rows, cell by cell.
+        self._cells: dict[str, dict[str, Shown]] = {}
         self._aged_at = 0.0
         self._palette: Mapping[str, Style] = {}
         self._base = Style.null()
@@ -110,7 +111,7 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
         for id in settled.changed:
             self._strips.pop(id, None)
         self._take_over(settled, anchor)
-        self._refresh_ages()
+        self._refresh_cells(settled.changed)
 
     def _relist(self) -> None:
         """Another filter or order was asked for: that shows at once, and in a frozen table too."""
@@ -120,8 +121,6 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
     def _take_over(self, settled: Settled, anchor: tuple[str, int]) -> None:
         if settled.relisted:
             self._relisted(anchor)
-        else:
-            self._refresh_changed(settled.changed)
         if settled.relisted or self._order_told is not self.model.order_stale:
             self._order_told = self.model.order_stale
             self._refresh_line(0)
@@ -219,11 +218,14 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
             return found[1]
         if len(self._strips) > 8 * (self._lines + 1):
             self._strips.clear()
-        strip = self._draw(self.model.rows[id], width, cursor=cursor, marked=look[2], within=within)
+            self._cells.clear()
+        strip = self._draw(id, width, cursor=cursor, marked=look[2], within=within)
         self._strips[id] = (look, strip)
         return strip
 
-    def _draw(self, row: R, width: int, *, cursor: bool, marked: bool, within: bool) -> Strip:
+    def _draw(self, id: str, width: int, *, cursor: bool, marked: bool, within: bool) -> Strip:
+        row = self.model.rows[id]
+        cells = self._cells[id] = {each.column.key: each.column.cell(row, self._now) for each in self._placed}
         styles, base = self._palette, self._base
         over = styles["cursor" if self.has_focus else "cursor-idle"] if cursor else None
         grey = styles["dim"] if self._stale else None
@@ -235,7 +237,7 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
             if each.x > at:
                 segments.append(Segment(" " * (each.x - at), ground))
             for text, word in fitted(
-                each.column.cell(row, self._now), each.width, right=each.column.right, more=self.glyphs.more
+                cells[each.column.key], each.width, right=each.column.right, more=self.glyphs.more
             ):
                 look = grey or (styles.get(kind(word)) if word else None)
                 style = ground if look is None else base + look if over is None else base + look + over
@@ -279,34 +281,33 @@ class DrawnTable(ScrollView, Generic[R], can_focus=True):
         self.scroll_to(y=max(0, at - line), animate=False, force=True, immediate=True)
         self.refresh()
 
-    def _refresh_changed(self, changed: Collection[str]) -> None:
-        if not changed:
-            return
-        seen = self.model.visible[self._top : self._top + self._lines]
-        lines = [line for line, id in enumerate(seen) if id in changed]
-        if len(lines) * 3 > self._lines:
-            self.refresh()
-            return
-        for line in lines:
-            self._refresh_line(line + HEADER)
-
     def _refresh_line(self, y: int) -> None:
         self.refresh(Region(0, y, self.size.width, 1))
 
-    def _refresh_ages(self) -> None:
-        """Cells that change by time alone: once a second, the rows that are seen."""
-        if self._now - self._aged_at < 1.0 or not any(each.column.ages for each in self._placed):
-            return
-        self._aged_at = self._now
+    def _refresh_cells(self, changed: Collection[str]) -> None:
+        """Of the rows that are seen, draws only cells that say something else: a whole line costs an SSH link a KB.
+
+        Rows that nobody put are looked at once a second, for cells that change by time alone.
+        """
+        aging = [each for each in self._placed if each.column.ages] if self._now - self._aged_at >= 1.0 else []
+        if aging:
+            self._aged_at = self._now
         for line, id in enumerate(self.model.visible[self._top : self._top + self._lines]):
-            row = self.model.rows[id]
-            ages: list[object] = [each.column.cell(row, self._now) for each in self._placed if each.column.ages]
-            if self._ages.get(id) != ages:
-                self._ages[id] = ages
+            if looked_at := self._placed if id in changed else aging:
+                self._refresh_row(id, line + HEADER, looked_at)
+
+    def _refresh_row(self, id: str, y: int, looked_at: Iterable[Placed[R]]) -> None:
+        cells = self._cells.get(id)
+        if cells is None:  # it has not been drawn yet, or nothing is known of how
+            self._refresh_line(y)
+            return
+        row = self.model.rows[id]
+        for each in looked_at:
+            cell = each.column.cell(row, self._now)
+            if cells.get(each.column.key) != cell:
+                cells[each.column.key] = cell
                 self._strips.pop(id, None)
-                self._refresh_line(line + HEADER)
-        if len(self._ages) > 8 * (self._lines + 1):
-            self._ages.clear()
+                self.refresh(Region(GUTTER + each.x, y, each.width, 1))
 
     def _redraw(self) -> None:
         self._strips.clear()
