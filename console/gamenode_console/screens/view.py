@@ -16,6 +16,7 @@ from textual.widgets import Footer
 from gamenode_console.model.world import Changes, World
 from gamenode_console.widgets.header import Header
 from gamenode_console.widgets.prompt import Prompt, Question
+from gamenode_console.widgets.tight import TightCompositor
 
 if TYPE_CHECKING:
     from gamenode_console.app import ConsoleApp
@@ -32,6 +33,10 @@ class View(Screen[None]):
 
     #: Every pane is there.
     ready = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = TightCompositor()
 
     @property
     def console(self) -> ConsoleApp:
