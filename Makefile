@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 PROTOS := $(wildcard proto/gamenode_proto/v1/*.proto)
 DATA   ?= $(CURDIR)/.run
 
-.PHONY: help install run stop test test-full check format types imports proto proto-check bench pictures requirements clean
+.PHONY: help install run stop test test-full check format types imports proto proto-check bench pictures snapshots requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench: $(STAMP) ## run the benchmarks and print their tables
 
 pictures: $(STAMP) ## take the pictures of the documentation anew, from a real cluster
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.pictures
+
+snapshots: $(STAMP) ## take the tests' pictures of the console anew; look at what has changed before you commit it
+	@$(BIN)/pytest -q tests/tui/test_console_snapshots.py --snapshot-update
 
 requirements: ## pin the dependencies anew: versions and hashes, no addresses
 	@for name in base agent dev; do \

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from rich.console import Console
 from textual.pilot import Pilot
 
 from gamenode_console.app import ConsoleApp
@@ -17,6 +15,7 @@ from gamenode_console.discovery import Place
 from gamenode_console.model.world import World
 from gamenode_console.options import Farewell, Options
 from gamenode_proto.process.clock import SystemClock
+from support import screenshots
 from support.cluster import Cluster
 from support.waiting import until
 
@@ -37,33 +36,11 @@ async def opened(cluster: Cluster, state_dir: Path) -> AsyncIterator[Pilot[Farew
         core.stop(5.0)
 
 
-def screen_text(pilot: Pilot[Farewell]) -> str:
-    """What is on the screen, without colours."""
-    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
-
-
 async def when(pilot: Pilot[Farewell], holds: Callable[[str], bool], what: str) -> None:
     """Waits for the screen to show something."""
 
     async def look() -> bool:
         await pilot.pause()
-        return holds(screen_text(pilot))
+        return holds(screenshots.text(pilot.app))
 
     await until(look, what=what)
-
-
-def drawn(pilot: Pilot[Farewell], name: str, title: str, code_format: str) -> str:
-    """The screen as an SVG document."""
-    width, height = SIZE
-    console = Console(
-        record=True,
-        width=width,
-        height=height,
-        file=io.StringIO(),
-        force_terminal=True,
-        color_system="truecolor",
-        legacy_windows=False,
-    )
-    update = pilot.app.screen._compositor.render_update(full=True)
-    console.print(update)
-    return console.export_svg(title=title, code_format=code_format, unique_id=name)

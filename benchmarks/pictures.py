@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
@@ -34,6 +33,7 @@ from gamenode_proto.v1 import common_pb2
 from support import play
 from support.cluster import Cluster, running_cluster, settled, start_run
 from support.docker_engine import DockerEngineProcess, open_engine, with_client
+from support.screenshots import code_format, svg
 from support.waiting import until
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -166,16 +166,7 @@ def draw(name: str, command: str, lines: list[str], *, columns: int) -> None:
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     for line in AnsiDecoder().decode("\n".join(lines)):
         console.print(line, no_wrap=True, overflow="crop", highlight=False)
-    write(name, console.export_svg(title=command, code_format=_code_format(), unique_id=name))
-
-
-def _code_format() -> str:
-    """How a picture is made of a screen: without fonts from elsewhere."""
-    before, _, rest = CONSOLE_SVG_FORMAT.partition("@font-face")
-    after = rest[rest.index(".{unique_id}-matrix") :]
-    own = (before + after).replace("Fira Code, monospace", "'DejaVu Sans Mono', Menlo, Consolas, monospace")
-    # Some programs trim a text that begins with spaces, even with those that do not break.
-    return own.replace('<g class="{unique_id}-matrix">', '<g class="{unique_id}-matrix" xml:space="preserve">')
+    write(name, console.export_svg(title=command, code_format=code_format(), unique_id=name))
 
 
 def write(name: str, text: str) -> None:
@@ -190,7 +181,7 @@ async def views(cluster: Cluster, gateway: Gateway, folder: Path) -> None:
     async with console_pictures.opened(cluster, folder / "state") as pilot:
 
         def draw_view(name: str) -> None:
-            write(name, console_pictures.drawn(pilot, name, "gamenode-console", _code_format()))
+            write(name, svg(pilot.app, name=name, title="gamenode-console"))
 
         await console_pictures.when(pilot, lambda text: "offline" in text and "running" in text, "the fleet")
         draw_view("console-fleet")
