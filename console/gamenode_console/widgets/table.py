@@ -28,20 +28,25 @@ class Table(DrawnTable[R], can_focus=True):
             self._moved(changed=True)
         return found
 
-    def _moved(self, *, changed: bool) -> None:
-        """The cursor was moved: it is brought into sight."""
+    def _moved(self, *, changed: bool, before: int = -1) -> None:
+        """The cursor was moved, from the place `before` where that is known: it is brought into sight."""
         at, top, lines = self.model.selection.position, self._top, max(1, self._lines)
         if at < top:
             self.scroll_to(y=at, animate=False, force=True, immediate=True)
         elif at >= top + lines:
             self.scroll_to(y=at - lines + 1, animate=False, force=True, immediate=True)
-        self.refresh()
+        if before < 0 or self._top != top or self.model.selection.range_start:
+            self.refresh()
+        else:  # a key costs two lines
+            for line in {before - top, at - top}:
+                self._refresh_line(line + HEADER)
         if changed:
             self.post_message(self.Moved(self, self.model.cursor))
 
     def _move_to(self, position: int) -> None:
         self.model.touch()
-        self._moved(changed=self.model.selection.move_to(position))
+        before = self.model.selection.position
+        self._moved(changed=self.model.selection.move_to(position), before=before)
 
     def action_cursor_up(self) -> None:
         """A row up."""
