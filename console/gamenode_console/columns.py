@@ -238,6 +238,18 @@ CHOICES = Table(
     empty="no nodes considered",
 )
 
+PIPELINE_VERSIONS = Table(
+    (
+        field("version", "VERSION", right=True),
+        since("age", "AGO", "created_at"),
+        field("by", "BY", "created_by"),
+        Column("what", "WHAT", lambda document, now: "removed" if document["removed"] else document["sha256"][:12]),
+        field("description", "DESCRIPTION"),
+    ),
+    id="version",
+    empty="nothing was stored",
+)
+
 APPLIED = Table(
     (field("name", "NAME"), field("version", "VERSION", right=True), field("result", "RESULT")),
     id="name",

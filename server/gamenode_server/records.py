@@ -46,6 +46,11 @@ class PipelineVersion:
     created_by: str
     shipped: bool = False
 
+    @property
+    def removed(self) -> bool:
+        """This version took the pipeline out of use: it has no text, and what was stored before stays."""
+        return not self.text
+
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:

@@ -260,6 +260,8 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "ApplyPipelines": gateway.pipelines.apply([]),
         "ListPipelines": gateway.pipelines.list(),
         "GetPipeline": gateway.pipelines.get("p"),
+        "ListPipelineVersions": gateway.pipelines.versions("p"),
+        "RemovePipelines": gateway.pipelines.remove(["p"]),
         "RenderPipeline": gateway.pipelines.render(pipeline_management_pb2.RunPipelineRequest()),
         "RunPipeline": gateway.pipelines.run(pipeline_management_pb2.RunPipelineRequest()),
         "ListRuns": gateway.pipelines.list_runs(),

@@ -15,6 +15,7 @@ from gamenode_console.cli.frame import Group, list_options
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import PAIR
 from gamenode_console.cli.pipeline_run import run
+from gamenode_console.cli.pipeline_versions import diff, history, rm
 from gamenode_console.documents import Document, pipelines
 from gamenode_pipelines.errors import InvalidPipeline
 from gamenode_proto.process.exits import ExitCode
@@ -29,7 +30,8 @@ def pipeline() -> None:
     """Templates: store, check, show and run them. FILE `-` is standard input."""
 
 
-pipeline.add_command(run)
+for command in (run, history, diff, rm):
+    pipeline.add_command(command)
 
 
 @pipeline.command("ls", examples=["gamenode pipeline ls", "gamenode pipeline ls -o name"])

@@ -19,6 +19,7 @@ def pipeline(message: pipeline_management_pb2.Pipeline) -> Document:
         "created_by": message.created_by,
         "sha256": message.sha256,
         "shipped": message.shipped,
+        "removed": message.removed,
     }
 
 

@@ -38,6 +38,16 @@ class PipelineCalls:
         request = messages.GetPipelineRequest(name=name, version=version)
         return await self._link.call(self._stub.GetPipeline, request, repeatable=True)
 
+    async def versions(self, name: str) -> Sequence[messages.Pipeline]:
+        """Every stored version of a pipeline, newest first, without texts."""
+        request = messages.ListPipelineVersionsRequest(name=name)
+        return (await self._link.call(self._stub.ListPipelineVersions, request, repeatable=True)).versions
+
+    async def remove(self, names: Sequence[str], *, reason: str = "") -> Sequence[messages.Pipeline]:
+        """Takes pipelines out of use."""
+        request = messages.RemovePipelinesRequest(names=names, reason=reason)
+        return (await self._link.call(self._stub.RemovePipelines, request)).removed
+
     async def render(self, request: messages.RunPipelineRequest) -> messages.RenderPipelineResponse:
         """What a run would do, and where."""
         return await self._link.call(self._stub.RenderPipeline, request, repeatable=True)

@@ -50,6 +50,16 @@ class PipelineManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineResponse.FromString,
                 _registered_method=True)
+        self.ListPipelineVersions = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/ListPipelineVersions',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsResponse.FromString,
+                _registered_method=True)
+        self.RemovePipelines = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/RemovePipelines',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesResponse.FromString,
+                _registered_method=True)
         self.RenderPipeline = channel.unary_unary(
                 '/gamenode.v1.PipelineManagement/RenderPipeline',
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunPipelineRequest.SerializeToString,
@@ -122,6 +132,20 @@ class PipelineManagementServicer:
 
     def GetPipeline(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPipelineVersions(self, request, context):
+        """Every version of a pipeline that was stored, newest first; of one that was removed too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePipelines(self, request, context):
+        """Takes pipelines out of use; what was stored of them, and runs made from them, stay.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -211,6 +235,16 @@ def add_PipelineManagementServicer_to_server(servicer, server):
                     servicer.GetPipeline,
                     request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineResponse.SerializeToString,
+            ),
+            'ListPipelineVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPipelineVersions,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsResponse.SerializeToString,
+            ),
+            'RemovePipelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePipelines,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesResponse.SerializeToString,
             ),
             'RenderPipeline': grpc.unary_unary_rpc_method_handler(
                     servicer.RenderPipeline,
@@ -345,6 +379,60 @@ class PipelineManagement:
             '/gamenode.v1.PipelineManagement/GetPipeline',
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.GetPipelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPipelineVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/ListPipelineVersions',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListPipelineVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePipelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/RemovePipelines',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RemovePipelinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class PipelineManagementStub:
     """
     ListPipelines: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListPipelinesRequest, _pipeline_management_pb2.ListPipelinesResponse]
     GetPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.GetPipelineRequest, _pipeline_management_pb2.GetPipelineResponse]
+    ListPipelineVersions: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListPipelineVersionsRequest, _pipeline_management_pb2.ListPipelineVersionsResponse]
+    """Every version of a pipeline that was stored, newest first; of one that was removed too."""
+    RemovePipelines: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.RemovePipelinesRequest, _pipeline_management_pb2.RemovePipelinesResponse]
+    """Takes pipelines out of use; what was stored of them, and runs made from them, stay."""
     RenderPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RenderPipelineResponse]
     """Compiles a pipeline with parameters and shows what would run, and where."""
     RunPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RunPipelineResponse]
@@ -69,6 +73,10 @@ class PipelineManagementAsyncStub(PipelineManagementStub):
     """
     ListPipelines: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListPipelinesRequest, _pipeline_management_pb2.ListPipelinesResponse]  # type: ignore[assignment]
     GetPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.GetPipelineRequest, _pipeline_management_pb2.GetPipelineResponse]  # type: ignore[assignment]
+    ListPipelineVersions: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListPipelineVersionsRequest, _pipeline_management_pb2.ListPipelineVersionsResponse]  # type: ignore[assignment]
+    """Every version of a pipeline that was stored, newest first; of one that was removed too."""
+    RemovePipelines: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.RemovePipelinesRequest, _pipeline_management_pb2.RemovePipelinesResponse]  # type: ignore[assignment]
+    """Takes pipelines out of use; what was stored of them, and runs made from them, stay."""
     RenderPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RenderPipelineResponse]  # type: ignore[assignment]
     """Compiles a pipeline with parameters and shows what would run, and where."""
     RunPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.RunPipelineRequest, _pipeline_management_pb2.RunPipelineResponse]  # type: ignore[assignment]
@@ -114,6 +122,22 @@ class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
         request: _pipeline_management_pb2.GetPipelineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pipeline_management_pb2.GetPipelineResponse, _abc.Awaitable[_pipeline_management_pb2.GetPipelineResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPipelineVersions(
+        self,
+        request: _pipeline_management_pb2.ListPipelineVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.ListPipelineVersionsResponse, _abc.Awaitable[_pipeline_management_pb2.ListPipelineVersionsResponse]]:
+        """Every version of a pipeline that was stored, newest first; of one that was removed too."""
+
+    @_abc_1.abstractmethod
+    def RemovePipelines(
+        self,
+        request: _pipeline_management_pb2.RemovePipelinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.RemovePipelinesResponse, _abc.Awaitable[_pipeline_management_pb2.RemovePipelinesResponse]]:
+        """Takes pipelines out of use; what was stored of them, and runs made from them, stay."""
 
     @_abc_1.abstractmethod
     def RenderPipeline(

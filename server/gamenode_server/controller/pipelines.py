@@ -1,4 +1,4 @@
-"""Storing pipelines: what operators apply, and what comes with the program."""
+"""Storing pipelines and taking them out of use: what operators apply, and what comes with the program."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_server.records import NewAudit, NewEvent, PipelineVersion
 from gamenode_server.store.tx import Tx
 
@@ -64,11 +65,50 @@ def sync_library(sources: Sequence[Source]) -> Callable[[Tx], tuple[AppliedPipel
     return op
 
 
+def remove_pipelines(names: Sequence[str], *, by: str, audit: NewAudit) -> Callable[[Tx], tuple[PipelineVersion, ...]]:
+    """Takes pipelines out of use, all or none: each gets a last version without a text. Runs go on.
+
+    Raises GameNodeError(NOT_FOUND) where one is not in use.
+    """
+
+    def op(tx: Tx) -> tuple[PipelineVersion, ...]:
+        found = [_in_use(tx, name) for name in dict.fromkeys(names)]
+        removed = tuple(_without_text(newest, by=by, at=tx.now) for newest in found)
+        for version in removed:
+            tx.put_pipeline(version)
+            tx.emit([NewEvent(type="pipeline.removed", actor=by, data={"name": version.name})])
+        tx.audit(audit)
+        return removed
+
+    return op
+
+
+def _in_use(tx: Tx, name: str) -> PipelineVersion:
+    newest = tx.pipeline(name)
+    if newest is None or newest.removed:
+        raise GameNodeError(Code.NOT_FOUND, f"there is no pipeline {name!r}")
+    return newest
+
+
+def _without_text(newest: PipelineVersion, *, by: str, at: float) -> PipelineVersion:
+    empty = Source(newest.name, "", "")
+    return PipelineVersion(
+        name=newest.name,
+        version=newest.version + 1,
+        text=empty.text,
+        description=empty.description,
+        sha256=empty.sha256,
+        created_at=at,
+        created_by=by,
+    )
+
+
 def _apply(tx: Tx, source: Source, *, by: str, shipped: bool, dry_run: bool) -> AppliedPipeline:
     newest = tx.pipeline(source.name)
     digest = source.sha256
     if newest is not None and newest.sha256 == digest:
         return AppliedPipeline(newest, "unchanged")
+    result: Result = "created" if newest is None or newest.removed else "updated"
     version = PipelineVersion(
         name=source.name,
         version=1 if newest is None else newest.version + 1,
@@ -79,7 +119,6 @@ def _apply(tx: Tx, source: Source, *, by: str, shipped: bool, dry_run: bool) -> 
         created_by=by,
         shipped=shipped,
     )
-    result: Result = "created" if newest is None else "updated"
     if not dry_run:
         tx.put_pipeline(version)
         data = {"name": version.name, "version": str(version.version)}

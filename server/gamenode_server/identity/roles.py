@@ -48,6 +48,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "/gamenode.v1.PipelineManagement/ApplyPipelines": _OPERATES,
         "/gamenode.v1.PipelineManagement/ListPipelines": _SEES,
         "/gamenode.v1.PipelineManagement/GetPipeline": _SEES,
+        "/gamenode.v1.PipelineManagement/ListPipelineVersions": _SEES,
+        "/gamenode.v1.PipelineManagement/RemovePipelines": _OPERATES,
         "/gamenode.v1.PipelineManagement/RenderPipeline": _SEES,
         "/gamenode.v1.PipelineManagement/RunPipeline": _OPERATES,
         "/gamenode.v1.PipelineManagement/ListRuns": _SEES,

@@ -70,6 +70,7 @@ def pipeline_document(pipeline: PipelineVersion) -> pipeline_management_pb2.Pipe
         created_by=pipeline.created_by,
         sha256=pipeline.sha256,
         shipped=pipeline.shipped,
+        removed=pipeline.removed,
     )
 
 

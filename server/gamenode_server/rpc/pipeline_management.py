@@ -19,7 +19,7 @@ from gamenode_server.audit import recording
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.candidates import candidates
 from gamenode_server.controller.explain import World, explain_run
-from gamenode_server.controller.pipelines import Source, apply_pipelines
+from gamenode_server.controller.pipelines import Source, apply_pipelines, remove_pipelines
 from gamenode_server.controller.resolve import Resolution, resolve_task
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
@@ -28,6 +28,7 @@ from gamenode_server.rpc import documents, finding, run_starts
 from gamenode_server.rpc.run_watch import run_updates
 from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.store import queries
+from gamenode_server.store.names import missing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -84,6 +85,29 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
             pipeline=documents.pipeline_document(pipeline),
             parameters=map(documents.parameter_document, loaded.spec.parameters),
         )
+
+    async def ListPipelineVersions(
+        self, request: pb.ListPipelineVersionsRequest, context: Context
+    ) -> pb.ListPipelineVersionsResponse:
+        """What was stored of a pipeline, newest first."""
+        found = await self._core.store.read(queries.pipeline_versions, request.name)
+        if not found:
+            raise missing("pipeline", request.name, self._core.store.view.pipelines)
+        versions = [documents.pipeline_document(version) for version in found]
+        for version in versions:
+            version.ClearField("text")
+        return pb.ListPipelineVersionsResponse(versions=versions)
+
+    async def RemovePipelines(self, request: pb.RemovePipelinesRequest, context: Context) -> pb.RemovePipelinesResponse:
+        """Takes pipelines out of use."""
+        if not request.names:
+            raise GameNodeError(Code.INVALID_ARGUMENT, "which pipelines? none is named")
+        for name in request.names:
+            await run_starts.stored_pipeline(self._core, name, 0)
+        _reason(request.reason, required=False)
+        audit = recording.current(target=",".join(request.names)[:MAX_REASON])
+        op = remove_pipelines(request.names, by=principals.current().name, audit=audit)
+        return pb.RemovePipelinesResponse(removed=map(documents.pipeline_document, await self._core.store.apply(op)))
 
     async def RenderPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RenderPipelineResponse:
         """What would run, and where; nothing is stored."""

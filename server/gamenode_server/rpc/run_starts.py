@@ -56,17 +56,22 @@ async def retry_run(core: Core, request: pb.RetryRunRequest) -> pb.RunPipelineRe
 
 
 async def stored_pipeline(core: Core, name: str, version: int) -> PipelineVersion:
-    """A version of a pipeline (0: the newest); NOT_FOUND where there is none."""
-    newest = core.store.view.pipelines.get(name)
+    """A version of a pipeline (0: the newest); NOT_FOUND where there is none, or where it was removed."""
+    pipelines = core.store.view.pipelines
+    newest = pipelines.get(name)
     if newest is None:
-        raise missing("pipeline", name, core.store.view.pipelines)
-    if version in (0, newest.version):
+        raise missing("pipeline", name, [key for key, found in pipelines.items() if not found.removed])
+    if newest.removed and not version:
+        raise GameNodeError(
+            Code.NOT_FOUND,
+            f"pipeline {name!r} was removed by {newest.created_by}; `gamenode pipeline history {name}` lists it still",
+        )
+    if version in (0, newest.version) and not newest.removed:
         return newest
     found = await core.store.apply(lambda tx: tx.pipeline(name, version))
-    if found is None:
-        raise GameNodeError(
-            Code.NOT_FOUND, f"pipeline {name!r} has no version {version}; its newest is {newest.version}"
-        )
+    if found is None or found.removed:
+        said = "removed it" if found else f"is not there; its newest is {newest.version}"
+        raise GameNodeError(Code.NOT_FOUND, f"pipeline {name!r}: version {version} {said}")
     return found
 
 

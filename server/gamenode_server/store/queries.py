@@ -17,7 +17,7 @@ from gamenode_pipelines.ids import ID_LENGTH, MIN_PREFIX
 from gamenode_pipelines.states import RunState
 from gamenode_proto.v1 import pipeline_management_pb2, work_pb2
 from gamenode_server.hub import EVERYTHING, EventFilter, EventPage
-from gamenode_server.records import Node
+from gamenode_server.records import Node, PipelineVersion
 from gamenode_server.store import rows, schema
 from gamenode_server.store.audit_chain import AuditRow
 from gamenode_server.store.memory import PRUNED_KEY
@@ -165,7 +165,7 @@ def list_pipelines(connection: sa.Connection) -> list[pipeline_management_pb2.Pi
     newest = sa.select(_pipelines.name, sa.func.max(_pipelines.version)).group_by(_pipelines.name)
     statement = (
         sa.select(schema.pipelines)
-        .where(sa.tuple_(_pipelines.name, _pipelines.version).in_(newest))
+        .where(sa.tuple_(_pipelines.name, _pipelines.version).in_(newest), _pipelines.text != "")
         .order_by(_pipelines.name)
     )
     last = (
@@ -190,6 +190,12 @@ def list_pipelines(connection: sa.Connection) -> list[pipeline_management_pb2.Pi
             )
         )
     return found
+
+
+def pipeline_versions(connection: sa.Connection, name: str) -> list[PipelineVersion]:
+    """Every version of a pipeline, newest first."""
+    statement = sa.select(schema.pipelines).where(_pipelines.name == name).order_by(_pipelines.version.desc())
+    return [rows.pipeline_of(row) for row in connection.execute(statement)]
 
 
 def resolve_run(connection: sa.Connection, text: str) -> str:
