@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import console_table, container_path, footprint, log_path, reference, run_path
+from benchmarks import console_fleet, console_table, container_path, footprint, log_path, reference, run_path
 from support.cluster import running_cluster
 from support.docker_engine import open_engine
 
@@ -40,6 +40,7 @@ async def _measure() -> dict[str, Any]:
             figures["events"] = await log_path.event_rate(cluster)
     figures["containers"] = await _containers()
     figures["table"] = await console_table.measure()
+    figures["console"] = await asyncio.to_thread(console_fleet.measure)
     figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
     figures["run"] = _median(runs)
     return figures
@@ -104,7 +105,14 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
         rest.add_column(column, justify="left" if not column else "right")
     for name, row in figures["footprint"].items():
         rest.add_row(name, f"{row['rss_mb']:.1f}", f"{row['pss_mb']:.1f}", f"{row['cpu_percent']:.2f}")
-    return [path, flow, steps, rest, console_table.printed(figures["table"])]
+    return [
+        path,
+        flow,
+        steps,
+        rest,
+        console_table.printed(figures["table"]),
+        *console_fleet.printed(figures["console"]),
+    ]
 
 
 def main() -> None:
@@ -113,7 +121,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     figures = asyncio.run(_measure())
-    console = Console(width=110)
+    console = Console(width=130)
     for table in _tables(figures):
         console.print(table)
     if arguments.json:
