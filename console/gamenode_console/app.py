@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from textual.app import App
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
@@ -27,12 +26,14 @@ from gamenode_console.screens.leaving import Leaving
 from gamenode_console.screens.operations import Operations
 from gamenode_console.screens.view import View
 from gamenode_console.screens.views import VIEWS
+from gamenode_console.terminal.driver import PatientApp
+from gamenode_console.terminal.pace import Pace
 from gamenode_console.widgets.header import Header
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.process.clock import Clock
 
 
-class ConsoleApp(App[Farewell]):
+class ConsoleApp(PatientApp[Farewell]):
     """The whole console. Ends with how it was left."""
 
     TITLE = "GameNode"
@@ -53,8 +54,9 @@ class ConsoleApp(App[Farewell]):
         clock: Clock,
         options: Options,
         started: Callable[[], None] = lambda: None,
+        broken: Callable[[], BaseException | None] = lambda: None,
     ) -> None:
-        """`started` is called once the first frame was drawn."""
+        """`started` is called once the first frame was drawn; `broken` says what the core has ended with."""
         super().__init__()
         self.core = core
         self.world = world
@@ -64,6 +66,9 @@ class ConsoleApp(App[Farewell]):
         self.keeping = Keeping(self, options.state_dir)
         self._clock = clock
         self._started = started
+        self._broken = broken
+        self._pace = Pace(options.rate)
+        self._rate = options.rate
         self._beating: Timer | None = None
         #: Since when nothing that comes is shown; None: it is.
         self.frozen_at: float | None = None
@@ -81,18 +86,36 @@ class ConsoleApp(App[Farewell]):
         return UTF8 if self.utf8 else ASCII
 
     def set_rate(self, rate: float) -> None:
-        """Beats so often a second from now on."""
+        """Beats so often a second from now on, and more slowly where the terminal does not keep up."""
+        self._pace.wanted = rate
+        self._go_at(self._pace.rate)
+
+    def _go_at(self, rate: float) -> None:
         if self._beating is not None:
             self._beating.stop()
+        self._rate = rate
         self._beating = self.set_interval(1 / rate, self.beat, name="beat")
+
+    def frame_skipped(self) -> None:
+        """Counts it."""
+        self._pace.skip()
+
+    def caught_up(self) -> None:
+        """Shows at once what is true now."""
+        super().caught_up()
+        self.beat()
 
     def now(self) -> float:
         """Unix seconds."""
         return self._clock.now()
 
     def notes(self) -> list[Part]:
-        """What the head line says besides: read-only, frozen."""
+        """What the head line says besides: a slow link, a lower rate, read-only, frozen."""
         found: list[Part] = []
+        if slow := self._pace.said(self.now()):
+            found.append((f" {slow} ", "warn"))
+        elif self._rate < self.options.rate:
+            found.append((f" {self._rate:g}/s ", "dim"))
         if self.options.read_only:
             found.append((" READ-ONLY ", "warn"))
         if self.frozen_at is not None:
@@ -134,8 +157,7 @@ class ConsoleApp(App[Farewell]):
         self.theme = self.options.theme
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
-        self._beating = self.set_interval(1 / self.options.rate, self.beat, name="beat")
-
+        self._go_at(self._rate)
         self.call_after_refresh(self._started)
 
     def hang_up(self) -> None:
@@ -145,6 +167,10 @@ class ConsoleApp(App[Farewell]):
 
     def beat(self) -> None:
         """Takes what has changed and shows it."""
+        if (failure := self._broken()) is not None:
+            raise RuntimeError(f"the core has ended with {type(failure).__name__}: {failure}") from failure
+        if (rate := self._pace.beat(self.now())) != self._rate:
+            self._go_at(rate)
         view = self.shown_view
         if view is None or not view.ready or not self.is_running:
             return

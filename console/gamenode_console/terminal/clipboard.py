@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from textual.app import App
+    from gamenode_console.terminal.driver import PatientApp
 
 #: Bytes of base64 that terminals are known to take.
 MOST = 74_994
@@ -35,14 +35,14 @@ def sequence(text: str, env: Mapping[str, str]) -> str | None:
     return plain
 
 
-def send(app: App[Any], text: str) -> str:
+def send(app: PatientApp[Any], text: str) -> str:
     """Sends a text to the terminal; says what was done, for a person."""
     data = sequence(text, os.environ)
     size = len(text.encode())
     if data is None:
         return f"{size} bytes are more than terminals take"
-    if app._driver is not None:
-        app._driver.write(data)
+    if not app.write_aside(data):
+        return "the terminal does not keep up, so nothing was sent to its clipboard"
     hint = " (tmux needs set-clipboard on)" if os.environ.get("TMUX") else ""
     return f"sent {size} byte{'' if size == 1 else 's'} to the terminal's clipboard{hint}"
 

@@ -1,11 +1,12 @@
 """What the terminal can do, from the environment: colours, UTF-8, how far away it is. Pure.
 
+What a person says by `NO_COLOR` and `LC_ALL` goes before all else.
+
 Constants of Textual are read when it is imported, so what concerns them has to be set before that.
 """
 
 from __future__ import annotations
 
-import locale
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,8 +15,13 @@ from dataclasses import dataclass
 class Profile:
     """A terminal as its environment describes it."""
 
+    #: It can place a cursor, without which there are no screens.
+    able: bool
     utf8: bool
-    truecolor: bool
+    #: More colours than its own sixteen.
+    colourful: bool
+    #: No colours are wanted.
+    colourless: bool
     #: At the other end of SSH, or within tmux or screen: fewer frames, no animations.
     remote: bool
     multiplexed: bool
@@ -28,11 +34,13 @@ class Profile:
     @property
     def theme(self) -> str:
         """The theme that fits: the terminal's own sixteen colours where it has no more."""
-        return "textual-dark" if self.truecolor else "ansi-dark"
+        return "textual-dark" if self.colourful and not self.colourless else "ansi-dark"
 
     def environment(self) -> dict[str, str]:
         """Variables for Textual, to be set where they are not."""
         found = {"TEXTUAL_ANIMATIONS": "none"}
+        if self.colourless:  # with a theme of RGB colours Textual would make greys of them
+            found["TEXTUAL_THEME"] = self.theme
         if self.remote:
             found |= {"TEXTUAL_FPS": "15", "TEXTUAL_SMOOTH_SCROLL": "0"}
         if self.multiplexed:
@@ -40,15 +48,26 @@ class Profile:
         return found
 
 
-def profile(env: Mapping[str, str], *, encoding: str | None = None) -> Profile:
+def profile(env: Mapping[str, str]) -> Profile:
     """The profile of the terminal that `env` tells of."""
-    charset = (encoding or locale.getpreferredencoding(False)).lower().replace("-", "")
     term = env.get("TERM", "")
-    multiplexed = bool(env.get("TMUX") or env.get("STY"))
-    truecolor = env.get("COLORTERM", "").lower() in ("truecolor", "24bit") or "256color" in term or multiplexed
     return Profile(
-        utf8=charset == "utf8",
-        truecolor=truecolor and term not in ("", "dumb", "linux"),
+        able=term not in ("", "dumb", "unknown"),
+        utf8=_utf8(env),
+        colourful=env.get("COLORTERM", "").lower() in ("truecolor", "24bit") or "256color" in term,
+        colourless=bool(env.get("NO_COLOR")),
         remote=bool(env.get("SSH_CONNECTION") or env.get("SSH_TTY")),
-        multiplexed=multiplexed,
+        multiplexed=bool(env.get("TMUX") or env.get("STY")),
     )
+
+
+def _utf8(env: Mapping[str, str]) -> bool:
+    """Whether the locale says UTF-8, or nothing is said.
+
+    Python sets LC_CTYPE to C.UTF-8 by itself where the locale is C (PEP 538), which says nothing of the terminal.
+    """
+    told = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    lang = env.get("LANG", "")
+    if not env.get("LC_ALL") and env.get("LC_CTYPE") == "C.UTF-8" and lang:
+        told = lang
+    return not told or told.lower().replace("-", "").partition("@")[0].endswith("utf8")

@@ -1,0 +1,159 @@
+"""What of Textual is not made for terminals that stall, vanish, or are written to by others: all that is done about it.
+
+Relies on names that Textual keeps to itself; `tests/tui/test_console_terminals.py` fails where they change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Generic
+
+from textual.app import App, ReturnType
+from textual.drivers.linux_driver import LinuxDriver
+from textual.screen import Screen
+
+from gamenode_console.terminal.outlet import Outlet, put_back
+from gamenode_console.terminal.plain import ascii_only
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a terminal may take for what was drawn last.
+GRACE = 1.0
+
+
+class ConsoleDriver(LinuxDriver):
+    """Writes through an outlet, so that no write waits for the terminal."""
+
+    outlet: Outlet | None = None
+    #: The terminal was given back as it was.
+    left = True
+
+    def start_application_mode(self) -> None:
+        """Takes the terminal."""
+        self.left = False
+        # Textual's own thread is started as well, and gets nothing to do.
+        self.outlet = Outlet(self._terminal, caught_up=self._caught_up)
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def write(self, data: str) -> None:
+        """Writes something; never waits."""
+        if self.outlet is not None:
+            text = data if getattr(self._app, "utf8", True) else ascii_only(data)
+            self.outlet.write(text.encode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Ends what writes, after a moment for what was written last."""
+        super().close()
+        if self.outlet is not None:
+            self.left = self.outlet.end(GRACE)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Makes the terminal what it was, if it is not yet. From any thread."""
+        if not self.left:
+            self.left = True
+            if self.outlet is not None:
+                self.outlet.end(0)
+            put_back(self._terminal, self.attrs_before)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal does not keep up."""
+        return self.outlet is not None and self.outlet.behind()
+
+    @property
+    def _terminal(self) -> int:
+        assert self._file is not None
+        return self._file.fileno()
+
+    def _caught_up(self) -> None:
+        self._app.call_later(self._app.caught_up)  # type: ignore[attr-defined]  # of every patient app
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Of the terminal that is drawn on, whatever descriptor 1 and the environment say."""
+        try:
+            size = os.get_terminal_size(self._terminal)
+        except OSError:
+            return 80, 24
+        return size.columns, size.lines
+
+
+class PatientApp(App[ReturnType], Generic[ReturnType]):
+    """An app that draws nothing on a terminal that does not keep up, and that ends in the log when it breaks."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(driver_class=ConsoleDriver, **options)
+
+    # -- for those who build on it ------------------------------------------------------------------------------------
+
+    def frame_skipped(self) -> None:
+        """A frame was not drawn."""
+
+    def caught_up(self) -> None:
+        """The terminal keeps up again."""
+        self.refresh(layout=True, repaint=True)
+        self.screen.refresh(layout=True, repaint=True)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What it broke with."""
+        return self._exception
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal does not keep up; whatever is not a frame should not be written to it either."""
+        return isinstance(self._driver, ConsoleDriver) and self._driver.behind
+
+    def write_aside(self, data: str) -> bool:
+        """Writes what is no frame to the terminal; false where it does not keep up, or there is none."""
+        if self._driver is None or self.behind:
+            return False
+        self._driver.write(data)
+        return True
+
+    def let_go(self) -> None:
+        """Gives the terminal back, whatever goes on. From any thread."""
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.let_go()
+
+    # -- where Textual would wait, or write to the terminal ------------------------------------------------------------
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if renderable is not None and self.behind:
+            self.frame_skipped()
+        else:
+            super()._display(screen, renderable)
+
+    def bell(self) -> None:
+        """Rings, where somebody would hear it now."""
+        if not self.behind:
+            super().bell()
+
+    def _set_pointer_shape(self, shape: str) -> None:
+        if not self.behind:
+            super()._set_pointer_shape(shape)
+
+    def _print(self, text: str, stderr: bool = False) -> None:
+        """What somebody prints: into the log, which is where descriptor 2 goes."""
+        if self.is_headless:
+            super()._print(text, stderr)
+        else:
+            os.write(2, text.encode("utf-8", "replace"))
+
+    def _fatal_error(self) -> None:
+        logger.critical("the screen broke", exc_info=self._exception)
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Ends, with what is to be said in the log."""
+        if self._exception is None and (error := sys.exc_info()[1]) is not None:
+            logger.critical("the screen broke", exc_info=error)
+        for renderable in renderables:
+            segments = self.console.render(renderable, self.console.options)
+            logger.critical("the screen ended: %s", "".join(segment.text for segment in segments))
+        self._close_messages_no_wait()
