@@ -222,7 +222,10 @@ def printed(figures: dict[str, Any]) -> list[Printed]:
         f"{GOALS['core_percent']:.0f}",
     )
     row("written with updates, KB/s", [f"{own['kb_per_s'][v]:.1f}" for v in views], f"{stock['kb_per_s']:.1f}", "")
-    of_htop = (lambda key: f"{htop[key]:.1f}") if htop else (lambda key: "not installed")
+
+    def of_htop(key: str) -> str:
+        return f"{htop[key]:.1f}" if htop else "not installed"
+
     row(
         "of a core at rest, %",
         [f"{own['rest_core'][v]:.1f}" for v in views],
