@@ -32,26 +32,34 @@ class Source:
         return "/".join(part for part in (self.run, self.node, self.step) if part)
 
 
-async def fill(source: Source, book: LogBook, gateway: Gateway) -> None:
-    """Copies the log into the book until it has ended; its status says how that went."""
+async def fill(source: Source, book: LogBook, gateway: Gateway, *, tail: int = -1) -> None:
+    """Copies the log into the book until it has ended; its status says how that went.
+
+    With `tail`, of what is there already only the last lines of each step on each node; the book
+    says what it lacks.
+    """
     now = gateway.clock.now
     book.say(BookState.FOLLOWING, now())
     try:
         if source.container:
-            await _container(source, book, gateway)
+            await _container(source, book, gateway, tail)
         else:
-            await _run(source, book, gateway)
+            await _run(source, book, gateway, tail)
     except GameNodeError as error:
         book.say(BookState.FAILED, now(), error.message)
     else:
         book.say(BookState.ENDED, now())
 
 
-async def _run(source: Source, book: LogBook, gateway: Gateway) -> None:
-    feed = gateway.state.log_feed(source.run, node=source.node, step=source.step)
+async def _run(source: Source, book: LogBook, gateway: Gateway, tail: int) -> None:
+    feed = gateway.state.log_feed(source.run, node=source.node, step=source.step, tail=tail)
+    begun: set[Origin] = set()
     async for piece in feed.pieces(follow=True):
         ref = piece.ref
         origin = Origin(piece.node, ref.step_id, ref.attempt, ref.fence)
+        if origin not in begun:
+            begun.add(origin)
+            book.lacks(piece.offset)
         if piece.data:
             book.put(origin, piece.time, piece.data)
         if piece.HasField("hole"):
@@ -65,7 +73,7 @@ def _end(origin: Origin, piece: LogPiece) -> str:
     return loglines.summary(Ended(origin, end.complete, end.lines, end.bytes, end.sha256))
 
 
-async def _container(source: Source, book: LogBook, gateway: Gateway) -> None:
+async def _container(source: Source, book: LogBook, gateway: Gateway, tail: int) -> None:
     origin = Origin(source.node, source.container, 1, 1)
-    async for piece in gateway.containers.logs(source.container, node=source.node, follow=True):
+    async for piece in gateway.containers.logs(source.container, node=source.node, follow=True, tail=tail):
         book.put(origin, piece.time, piece.data)

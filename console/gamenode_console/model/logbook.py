@@ -93,8 +93,9 @@ class LogBook:
         #: The names that lines came from, and the longest of them: what a prefix needs.
         self.nodes: set[str] = set()
         self.steps: set[str] = set()
-        #: Bytes put, ever.
+        #: Bytes put, ever; and bytes before them that were not asked for.
         self.received = 0
+        self.earlier = 0
 
     # -- putting ------------------------------------------------------------------------------------------------
 
@@ -128,6 +129,13 @@ class LogBook:
             self._add(origin, time, text.encode(), note=True)
             self._evict()
             self._version += 1
+
+    def lacks(self, earlier: int) -> None:
+        """So many bytes of a log come before what is put, and will not come."""
+        if earlier:
+            with self._lock:
+                self.earlier += earlier
+                self._version += 1
 
     def say(self, state: BookState, since: float, text: str = "") -> None:
         """What is being done now; `since` stays where only the text is another."""

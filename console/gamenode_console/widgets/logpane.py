@@ -52,6 +52,16 @@ class LogPane(ScrollView, can_focus=True):
         self._first = 0
         self._prefix = 0
 
+    def follow_book(self, book: LogBook) -> None:
+        """Shows another log from its end; what was searched for and filtered belongs to the one before."""
+        self.book = book
+        self.following = True
+        self.searched, self._wanted, self.hit = "", None, None
+        self.filtered, self._filter = "", None
+        self._pan = self._first = 0
+        self._version_seen = None
+        self.refresh()
+
     # -- what is there ------------------------------------------------------------------------------------------------
 
     def _count(self) -> int:
@@ -93,6 +103,8 @@ class LogPane(ScrollView, can_focus=True):
         parts = [f"{len(book):,} lines"]
         if book.first:
             parts.append(f"{book.first:,} before them are no longer here")
+        if book.earlier:
+            parts.append(f"{texts.size(book.earlier)} before them are not loaded")
         if status.state is BookState.FOLLOWING:
             parts.append("following" if self.following else f"held, {below:,} below")
         else:
