@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 #: Seconds that a terminal may take for what it was given before it counts as slow.
-PATIENCE = 0.1
+PATIENCE = 0.25
 #: What waits at most, in bytes, before nothing more is drawn.
 MOST = 64 << 10
 #: Milliseconds between two looks at whether it is still worth waiting.

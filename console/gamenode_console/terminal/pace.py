@@ -49,6 +49,5 @@ class Pace:
     def said(self, now: float) -> str:
         """What the head line says of it; nothing while all is well."""
         if self._steps or now < self._told_until:
-            frames = "frame" if self.skipped == 1 else "frames"
-            return f"link slow: {self.skipped} {frames} skipped, {self.rate:g}/s"
+            return f"link slow, {self.skipped} skipped, {self.rate:g}/s"
         return ""
