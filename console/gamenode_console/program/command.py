@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
@@ -35,7 +34,7 @@ class _Command(click.Command):
 
 @click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @options(ConsoleSettings)
-@click.version_option(version("gamenode"), message=f"{PROGRAM} %(version)s")
+@click.version_option(package_name="gamenode", message=f"{PROGRAM} %(version)s")
 def console(flags: dict[str, Any]) -> None:
     """Open the console: nodes, runs and logs, live, driven by keyboard.
 
