@@ -30,7 +30,7 @@ def show(stage: Stage) -> Farewell:
     told: queue.SimpleQueue[Farewell] = queue.SimpleQueue()
     for number, farewell in FAREWELLS.items():
         signal.signal(number, lambda _number, _frame, farewell=farewell: told.put(farewell))
-    stage.core.start()
+    stage.begin()
     shown = ""
     while True:
         stage.world.take()

@@ -1,11 +1,12 @@
 """The console from start to end: where the server is, the core, the screen, and what becomes of a server of its own.
 
-Knows nothing of the screen: `show` is one, and calls `CoreThread.start` once its first frame is there.
+Knows nothing of the screen: `show` is one, and calls `Stage.begin` once its first frame is there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -47,6 +48,12 @@ class Stage:
     #: Where exports, copies and what was typed are kept.
     state_dir: Path
     log: Path
+
+    def begin(self) -> None:
+        """The first frame is there: what was put off for it begins."""
+        gc.freeze()  # what was imported stays, and is not looked through again
+        gc.enable()
+        self.core.start()
 
 
 def run(

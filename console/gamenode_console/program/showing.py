@@ -47,7 +47,7 @@ def show(stage: Stage) -> Farewell:
         stage.world,
         clock=stage.clock,
         options=options,
-        started=stage.core.start,
+        started=stage.begin,
         broken=lambda: stage.core.failure,
     )
     ask = end_with_signals(app.hang_up, at_last=app.let_go)
