@@ -175,8 +175,8 @@ class ConsoleApp(PatientApp[Farewell]):
         if view is None or not view.ready or not self.is_running:
             return
         now = self.now()
+        changes = self.world.take()  # also while frozen, or they would pile up: afterwards everything is taken over
         if self.frozen_at is None:
-            changes = self.world.take()
             if changes.any:
                 view.changed(changes, now)
             view.beat(now)

@@ -17,8 +17,11 @@ from gamenode_proto.v1 import nodes_pb2, state_management_pb2, work_pb2
 
 M = TypeVar("M", nodes_pb2.Node, work_pb2.Run)
 
-#: How many of the last events are kept.
+#: How many of the last events are kept, and of the runs that ended last. A console may be left open for weeks.
 EVENTS_KEPT = 5_000
+RUNS_KEPT = 2_000
+#: The part by which runs may be more before the oldest are let go: to look for them costs a look at all.
+_SLACK = 0.1
 
 
 class LinkState(StrEnum):
@@ -103,10 +106,12 @@ class World:
             self.nodes_known = self.nodes_known or snapshot
 
     def put_runs(self, runs: Iterable[work_pb2.Run], removed: Iterable[str] = (), *, snapshot: bool = False) -> None:
-        """Takes over runs; with `snapshot` these are all that are looked at."""
+        """Takes over runs; with `snapshot` these are all that are looked at. Of those that have ended the last stay."""
         with self._lock:
             changes = self._changes
             _put(self.runs, runs, removed, changes.runs, changes.gone_runs, snapshot=snapshot)
+            if len(self.runs) > RUNS_KEPT * (1 + _SLACK):
+                _put(self.runs, (), _ended_long_ago(self.runs.values()), changes.runs, changes.gone_runs)
             self.runs_known = self.runs_known or snapshot
 
     def put_events(self, events: Iterable[work_pb2.Event], *, resync: bool = False) -> None:
@@ -164,7 +169,7 @@ def _put(
     dirty: set[str],
     gone: set[str],
     *,
-    snapshot: bool,
+    snapshot: bool = False,
 ) -> None:
     left: set[str] = set(known) if snapshot else set()
     for message in changed:
@@ -176,3 +181,9 @@ def _put(
         if known.pop(each, None) is not None:
             dirty.discard(each)
             gone.add(each)
+
+
+def _ended_long_ago(runs: Iterable[work_pb2.Run]) -> list[str]:
+    """The runs that nobody looks at any more: what has ended, but for the last."""
+    ended = sorted((run.finished_at, run.id) for run in runs if run.finished_at)
+    return [id for _, id in ended[: max(0, len(ended) - RUNS_KEPT)]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gamenode_console.model.world import LinkState, World
+from gamenode_console.model.world import EVENTS_KEPT, RUNS_KEPT, LinkState, World
 from gamenode_proto.v1 import nodes_pb2, work_pb2
 
 
@@ -62,3 +62,31 @@ def test_a_screen_that_opens_sees_everything() -> None:
     world.take()
     everything = world.everything()
     assert (everything.nodes, everything.runs, everything.status) == ({"a"}, {"r"}, True)
+
+
+def test_a_console_that_is_open_for_weeks_does_not_grow() -> None:
+    world, most = World(), 0
+    world.put_runs([work_pb2.Run(id="waits", created_at=1.0)], snapshot=True)
+    for n in range(100_000):
+        run = f"run-{n}"
+        world.put_runs([work_pb2.Run(id=run, created_at=float(n))])
+        world.put_runs([work_pb2.Run(id=run, created_at=float(n), finished_at=n + 1.0)])
+        world.put_events([work_pb2.Event(cursor=n + 1, run_id=run)])
+        if n % 1_000 == 0:
+            changes = world.take()
+            most = max(most, len(world.runs), len(changes.gone_runs), len(changes.runs))
+    assert most <= 1.1 * RUNS_KEPT + 1
+    assert {"waits", "run-99999"} <= set(world.runs), "what goes on and what has just ended stays"
+    assert len(world.events) == EVENTS_KEPT
+    assert len(world.everything().runs) == len(world.runs)
+
+
+def test_a_run_that_is_let_go_is_told_as_gone() -> None:
+    world = World()
+    world.put_runs([work_pb2.Run(id="first", finished_at=1.0)])
+    world.take()
+    world.put_runs([work_pb2.Run(id=f"run-{n}", finished_at=n + 2.0) for n in range(int(1.2 * RUNS_KEPT))])
+    changes = world.take()
+    assert "first" in changes.gone_runs
+    assert not changes.runs & changes.gone_runs
+    assert changes.runs == set(world.runs)
