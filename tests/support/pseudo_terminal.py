@@ -40,6 +40,8 @@ class Terminal:
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        #: How it was set before the program began.
+        self.before = self.settings
 
     def read(self) -> None:
         """Takes all that there is."""
