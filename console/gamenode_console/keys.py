@@ -107,6 +107,8 @@ KEYS: tuple[Key, ...] = (
     Key("log.next_error", "e", "next_error", "next line that looks like an error"),
     Key("log.previous_error", "E", "previous_error", "previous one"),
     Key("log.times", "T", "times", "timestamps on or off"),
+    Key("log.wrap", "w", "wrap", "wrap long lines, or cut them", "wrap"),
+    Key("log.open", "enter", "open_line", "all of a line, with JSON by its parts, or close it", "open"),
     Key("nodes.cordon", "C", "cordon", "cordon, or uncordon: no new tasks"),
     Key("nodes.label", "L", "label", "set and remove labels", "label"),
     Key("nodes.enrol", "plus", "enrol", "enrol a node: the line that joins it", "enrol"),

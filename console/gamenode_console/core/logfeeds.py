@@ -63,9 +63,10 @@ async def _run(source: Source, book: LogBook, gateway: Gateway, tail: int) -> No
         if piece.data:
             book.put(origin, piece.time, piece.data)
         if piece.HasField("hole"):
-            book.note(origin, piece.time, f"[{loglines.hole(piece)}]")
+            book.note(origin, piece.time, f"[{loglines.hole(piece)}]", "bad")
         if piece.HasField("end"):
-            book.note(origin, piece.time, f"[{_end(origin, piece)}]")
+            look = "dim" if piece.end.complete else "warn"
+            book.note(origin, piece.time, f"[{_end(origin, piece)}]", look)
 
 
 def _end(origin: Origin, piece: LogPiece) -> str:

@@ -50,8 +50,8 @@ class LogLine:
     origin: Origin
     time: float
     data: bytes
-    #: Not of the log, but about it: a hole, an end.
-    note: bool = False
+    #: Not of the log, but about it (a hole, an end): a style word that says how it looks. Empty: a line of the log.
+    note: str = ""
     #: More of the same line may follow, as a growing line or as the next one.
     partial: bool = False
 
@@ -65,7 +65,7 @@ class Segment:
     origin: Origin
     time: float
     data: bytes
-    note: bool = False
+    note: str = ""
     #: Its only line may grow.
     open: bool = False
 
@@ -121,12 +121,12 @@ class LogBook:
             self._evict()
             self._version += 1
 
-    def note(self, origin: Origin, time: float, text: str) -> None:
+    def note(self, origin: Origin, time: float, text: str, look: str = "warn") -> None:
         """A line about a log in place of one of it; what was unfinished before it stays as it is."""
         with self._lock:
             self._meet(origin)
             self._close(origin)
-            self._add(origin, time, text.encode(), note=True)
+            self._add(origin, time, text.encode(), note=look)
             self._evict()
             self._version += 1
 
@@ -143,16 +143,6 @@ class LogBook:
             if self._status.state is state:
                 since = self._status.since
             self._status = replace(self._status, state=state, since=since, text=text)
-            self._version += 1
-
-    def clear(self) -> None:
-        """Forgets every line; numbers go on where they were."""
-        with self._lock:
-            self._segments.clear()
-            self._firsts.clear()
-            self._open.clear()
-            self._split.clear()
-            self._held = 0
             self._version += 1
 
     def _meet(self, origin: Origin) -> None:
@@ -180,7 +170,7 @@ class LogBook:
         if segment is not None:
             segment.open = False
 
-    def _add(self, origin: Origin, time: float, data: bytes, *, note: bool = False, open: bool = False) -> None:
+    def _add(self, origin: Origin, time: float, data: bytes, *, note: str = "", open: bool = False) -> None:
         count = 1 if note or open else data.count(b"\n") or 1
         segment = Segment(self._end, count, origin, time, data, note, open)
         self._segments.append(segment)

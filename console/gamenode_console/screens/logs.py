@@ -66,15 +66,8 @@ class Logs(View):
             self.query_one("#badge", Static).update(said)
 
     def go_back(self) -> bool:
-        """Clears the search, then the filter."""
-        pane = self.query_one(LogPane)
-        if pane.searched:
-            pane.search("")
-        elif pane.filtered:
-            pane.show_only("")
-        else:
-            return False
-        return True
+        """Closes the line that is open, or clears the search, then the filter."""
+        return self.query_one(LogPane).take_back()
 
     def copied(self) -> str:
         """The line that was found, or the one at the top."""
