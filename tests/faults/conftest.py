@@ -1,16 +1,21 @@
-"""A cluster whose node has a Docker, one for all the tests of a file: each puts right again what it has broken."""
+"""A cluster whose node has a Docker, one for all the tests of a file: each puts right again what it has broken; and a
+machine for consoles, one a test.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from gamenode_console.gateway import Gateway
-from support.cluster import Cluster, running_cluster
+from support.cluster import Cluster, end_processes_of, running_cluster
+from support.console_host import Host
 
 if TYPE_CHECKING:
     from support.docker_engine import DockerEngineProcess
@@ -38,3 +43,15 @@ async def seen(docker_engine: DockerEngineProcess) -> AsyncIterator[SeenContaine
 
     yield SeenContainers(docker_engine)
     await asyncio.to_thread(docker_engine.clean)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    found = Host(tmp_path)
+    try:
+        yield found
+    finally:
+        for console in found.consoles:
+            if console.process is not None:
+                await console.kill(signal.SIGKILL)
+        end_processes_of(tmp_path)
