@@ -54,8 +54,18 @@ def _modules_after(statement: str) -> set[str]:
         ("import gamenode_console.cli", {"grpc", "rich", "pydantic", "sqlalchemy", "textual"}),
         # Before its first frame the console imports neither connections nor a server.
         (
-            "import gamenode_console.program.command, gamenode_console.program.running, gamenode_console.app",
-            {"grpc", "pydantic", "sqlalchemy", "yaml", "gamenode_server"},
+            "import gamenode_console.program.command, gamenode_console.program.running, "
+            "gamenode_console.program.showing, gamenode_console.app",
+            {
+                "grpc",
+                "pydantic",
+                "sqlalchemy",
+                "yaml",
+                "docker",
+                "gamenode_server",
+                "gamenode_agent",
+                "importlib.metadata",
+            },
         ),
         # A standby waits for weeks, on hosts where memory is for games.
         ("import gamenode_server.standby", {"asyncio", "dataclasses", "gamenode_proto", "logging", "re", "typing"}),
