@@ -250,6 +250,24 @@ PIPELINE_VERSIONS = Table(
     empty="nothing was stored",
 )
 
+SCHEDULES = Table(
+    (
+        field("name", "SCHEDULE"),
+        Column("state", "STATE", lambda document, now: str(document["state"]), state=True),
+        field("cron", "CRON"),
+        field("timezone", "ZONE"),
+        Column("next", "NEXT (UTC)", lambda document, now: document["next"][0] if document["next"] else "-"),
+        field("last_run", "LAST RUN"),
+        field("last_error", "WHY NOT"),
+        field("catch_up", "CATCH UP", wide=True),
+        field("on_overlap", "OVERLAP", wide=True),
+        field("paused_by", "PAUSED BY", wide=True),
+        field("paused_reason", "REASON", wide=True),
+    ),
+    id="name",
+    empty="no pipeline has a `schedule`",
+)
+
 APPLIED = Table(
     (field("name", "NAME"), field("version", "VERSION", right=True), field("result", "RESULT")),
     id="name",

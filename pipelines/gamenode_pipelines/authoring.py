@@ -95,6 +95,7 @@ class Pipeline(_Fields):
     targets: Mapping[str, Value] | None = field(default=None, kw_only=True)
     requires: Mapping[str, Value] | None = field(default=None, kw_only=True)
     timeout: Span | None = field(default=None, kw_only=True)
+    schedule: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
     on_lost: str | None = field(default=None, kw_only=True)
     steps: Sequence[Step] = field(kw_only=True)
     finally_: Sequence[Step] | None = field(default=None, kw_only=True)

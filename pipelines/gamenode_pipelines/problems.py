@@ -26,6 +26,7 @@ from gamenode_pipelines.spec import (
     StopSpec,
     TargetsSpec,
 )
+from gamenode_pipelines.spec_schedule import ScheduleSpec
 from gamenode_pipelines.spec_steps import NothingToDo, StepProblem
 from gamenode_pipelines.wording import UnknownWord, listed, nearest, shown
 
@@ -34,6 +35,7 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("params", "*"): ParamSpec,
     ("targets",): TargetsSpec,
     ("requires",): RequiresSpec,
+    ("schedule", "*"): ScheduleSpec,
     ("steps", "*"): StepSpec,
     ("steps", "*", "retry"): RetrySpec,
     ("steps", "*", "stop"): StopSpec,
@@ -44,7 +46,6 @@ _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
         "rollout": "`rollout`; every task of a run starts at once, and the first failure fails the run",
         "concurrency": "`concurrency`; make sure that runs do not overlap where they must not",
         "approval": "`approval`; whoever starts the run approves it",
-        "schedule": "`schedule`; start the run from cron with `gamenode pipeline run`",
         "on": "`on` (triggers); start the run from what you watch with, by `gamenode pipeline run`",
         "files": "`files`; write them in a step, or put them on the nodes beforehand",
     },
@@ -199,6 +200,8 @@ def _spot(location: tuple[Any, ...], root: tree.Mapping) -> _Spot:
             place = key.place if isinstance(node, tree.Mapping | tree.Sequence) else node.place
             if isinstance(node, tree.Scalar) and not isinstance(location[-1], int) and part == location[-1]:
                 place = node.place
+        elif isinstance(node, tree.Mapping) and part == 0:
+            continue  # it stands alone where a list may be
         elif isinstance(node, tree.Sequence) and isinstance(part, int) and part < len(node.items):
             node = node.items[part]
             place = node.place
@@ -219,6 +222,8 @@ def _inside(owner: list[Any]) -> str:
             return " in a step"
         case ("params", "*"):
             return f" in parameter {shown(str(owner[1]))}"
+        case (*_, name, "*"):
+            return f" in `{name}`"
         case pattern:
             return f" in `{pattern[-1]}`"
 

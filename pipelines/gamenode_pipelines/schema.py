@@ -26,6 +26,8 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for kind in KINDS.values():
         definitions[kind.name] = {**kind.record.schema(), "description": kind.summary}
+    schedule = schema["properties"]["schedule"]
+    schedule["anyOf"] = [schedule["items"], {"type": schedule.pop("type"), "items": schedule.pop("items")}]
     step = definitions[StepSpec.__name__]
     step["oneOf"] = [{"required": ["run"]}, {"required": ["uses"]}]
     step["allOf"] = [

@@ -29,6 +29,7 @@ from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA
 from gamenode_pipelines.parameters import Parameter, ParamType
 from gamenode_pipelines.plan import OnLost, RetryOn, Scalar
+from gamenode_pipelines.spec_schedule import ScheduleSpec, as_list
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
 
 MAX_STEPS: Final = 500
@@ -237,6 +238,9 @@ class PipelineSpec(Model):
     targets: TargetsSpec | None = Field(None, description="Which nodes a run is for.")
     requires: RequiresSpec | None = Field(None, description="What a node must have free.")
     timeout: Duration | None = Field(None, description="How long a task may take, `finally` aside; left out: 1h.")
+    schedule: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(as_list)] = Field(
+        (), description="When it starts by itself: one schedule, or a list of them."
+    )
     on_lost: Annotated[OnLost, check.one_of(OnLost)] = Field(
         OnLost.WAIT, description="What happens to a task whose step may have run when its node was lost."
     )

@@ -32,7 +32,9 @@ from gamenode_server.rpc.agent_link import AgentLink
 from gamenode_server.rpc.interceptor import LiveCalls
 from gamenode_server.rpc.listeners import Bound, Service
 from gamenode_server.rpc.pipeline_management import PipelineManagement
+from gamenode_server.rpc.schedules import ScheduledRuns
 from gamenode_server.rpc.state_management import StateManagement
+from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.store import open_store
 from gamenode_server.store.tx import Tx
 from gamenode_server.succession import standby_kept
@@ -116,6 +118,14 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
         core = make_core(settings, place=place, cluster=cluster, store=store, hub=hub, live=live)
         parts.push_async_callback(core.logs.close)
         late.append(core.dispatch)
+        scheduler = Scheduler(
+            store=store,
+            pipelines=lambda: store.view.pipelines,
+            compiler=core.compiler,
+            starter=ScheduledRuns(core),
+            clock=core.clock,
+            tick=core.intervals.tick,
+        )
         doors = Doors(
             settings,
             store=store,
@@ -126,11 +136,12 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
             live=live,
             quarantine=lambda node_id, reason: quarantine_node(core.plans, node_id=node_id, reason=reason),
             agents=_agent_services(settings, core),
-            operators=_operator_services(core),
+            operators=_operator_services(core, scheduler),
         )
         await start_core(core)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(doors.run()), group.create_task(run_core(core, settings))]
+            running = (doors.run(), run_core(core, settings), scheduler.run())
+            tasks = [group.create_task(work) for work in running]
             yield core, doors
             for task in tasks:
                 task.cancel()
@@ -144,9 +155,9 @@ def _agent_services(settings: ServerSettings, core: Core) -> list[Service]:
     ]
 
 
-def _operator_services(core: Core) -> list[Service]:
-    pipelines = PipelineManagement(core)
-    state = StateManagement(core)
+def _operator_services(core: Core, scheduler: Scheduler) -> list[Service]:
+    pipelines = PipelineManagement(core, scheduler)
+    state = StateManagement(core, scheduler)
     return [
         Service(
             "gamenode.v1.PipelineManagement",

@@ -270,6 +270,8 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "ResolveTask": gateway.pipelines.resolve("r", node="n", outcome="failed", reason="x"),
         "ExplainRun": gateway.pipelines.explain("r"),
         "RetryRun": gateway.pipelines.retry(pipeline_management_pb2.RetryRunRequest()),
+        "ListSchedules": gateway.pipelines.schedules(),
+        "SetSchedulesPaused": gateway.pipelines.pause_schedules(["p/s"], paused=True),
         "WatchRuns": _first(gateway.pipelines.watch_runs()),
         "WatchRun": _first(gateway.pipelines.watch_run("r")),
         "GetStatus": gateway.state.status(),

@@ -26,6 +26,7 @@ class GameNode(RootGroup):
         "run": (f"{_CLI}.run", "run", "Runs of pipelines: watch, wait, cancel, logs."),
         "status": (f"{_CLI}.status", "status", "What needs attention, oldest first."),
         "up": (f"{_CLI}.machine", "up", "Start a server and an agent on this machine."),
+        "schedule": (f"{_CLI}.schedule", "schedule", "Pipelines that start by themselves."),
         "user": (f"{_CLI}.user", "user", "Who may operate, beside those whom the settings name."),
         "version": (f"{_CLI}.status", "version", "Versions of this client and of the server."),
         "whoami": (f"{_CLI}.status", "whoami", "Who the server takes you for."),

@@ -154,3 +154,26 @@ def rendered(message: pipeline_management_pb2.RenderPipelineResponse) -> Documen
         ],
         "bundle_digest": message.bundle_digest,
     }
+
+
+def schedule(message: pipeline_management_pb2.Schedule) -> Document:
+    """A schedule of a pipeline, as `schedule ls` gives it."""
+    state = "paused" if message.paused_by else "active" if message.enabled else "disabled"
+    return {
+        "name": f"{message.pipeline}/{message.id}",
+        "pipeline": message.pipeline,
+        "id": message.id,
+        "state": "failed" if state == "active" and message.last_error else state,
+        "cron": message.cron,
+        "timezone": message.timezone,
+        "catch_up": message.catch_up,
+        "on_overlap": message.on_overlap,
+        "params": dict(message.params),
+        "paused_by": message.paused_by or None,
+        "paused_reason": message.paused_reason or None,
+        "next": [words.time(time) for time in message.next],
+        "waiting": [words.time(time) for time in message.waiting],
+        "last_time": words.time(message.last_time),
+        "last_run": message.last_run or None,
+        "last_error": message.last_error or None,
+    }

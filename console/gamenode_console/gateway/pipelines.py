@@ -87,6 +87,18 @@ class PipelineCalls:
         """Why a run does not move."""
         return await self._link.call(self._stub.ExplainRun, messages.ExplainRunRequest(run=run), repeatable=True)
 
+    async def schedules(self, name: str = "", *, count: int = 1) -> Sequence[messages.Schedule]:
+        """Pipelines that start by themselves, each with its next times."""
+        request = messages.ListSchedulesRequest(name=name, count=count)
+        return (await self._link.call(self._stub.ListSchedules, request, repeatable=True)).schedules
+
+    async def pause_schedules(
+        self, names: Sequence[str], *, paused: bool, reason: str = ""
+    ) -> Sequence[messages.Schedule]:
+        """Pauses schedules, or lets them go on."""
+        request = messages.SetSchedulesPausedRequest(names=names, paused=paused, reason=reason)
+        return (await self._link.call(self._stub.SetSchedulesPaused, request, repeatable=True)).schedules
+
     async def watch_run(self, run: str) -> AsyncIterator[messages.RunUpdate]:
         """A snapshot, then what changes, until the run has ended and its logs have settled.
 

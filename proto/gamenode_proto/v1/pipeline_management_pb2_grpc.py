@@ -110,6 +110,16 @@ class PipelineManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
                 _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/ListSchedules',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.SetSchedulesPaused = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/SetSchedulesPaused',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetSchedulesPausedRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
 
 
 class PipelineManagementServicer:
@@ -218,6 +228,19 @@ class PipelineManagementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSchedules(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSchedulesPaused(self, request, context):
+        """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PipelineManagementServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -295,6 +318,16 @@ def add_PipelineManagementServicer_to_server(servicer, server):
                     servicer.WatchRuns,
                     request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'SetSchedulesPaused': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSchedulesPaused,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetSchedulesPausedRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -703,6 +736,60 @@ class PipelineManagement:
             '/gamenode.v1.PipelineManagement/WatchRuns',
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/ListSchedules',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSchedulesPaused(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/SetSchedulesPaused',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetSchedulesPausedRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,9 @@ class PipelineManagementStub:
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
     WatchRuns: _grpc.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]
     """A snapshot, then runs as they change, without their tasks."""
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListSchedulesRequest, _pipeline_management_pb2.ListSchedulesResponse]
+    SetSchedulesPaused: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetSchedulesPausedRequest, _pipeline_management_pb2.ListSchedulesResponse]
+    """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed."""
 
 @_typing.type_check_only
 class PipelineManagementAsyncStub(PipelineManagementStub):
@@ -95,6 +98,9 @@ class PipelineManagementAsyncStub(PipelineManagementStub):
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
     WatchRuns: _aio.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]  # type: ignore[assignment]
     """A snapshot, then runs as they change, without their tasks."""
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListSchedulesRequest, _pipeline_management_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    SetSchedulesPaused: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetSchedulesPausedRequest, _pipeline_management_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed."""
 
 class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
     """Served to operators."""
@@ -216,5 +222,20 @@ class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_pipeline_management_pb2.RunsUpdate], _abc.AsyncIterator[_pipeline_management_pb2.RunsUpdate]]:
         """A snapshot, then runs as they change, without their tasks."""
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _pipeline_management_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.ListSchedulesResponse, _abc.Awaitable[_pipeline_management_pb2.ListSchedulesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SetSchedulesPaused(
+        self,
+        request: _pipeline_management_pb2.SetSchedulesPausedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.ListSchedulesResponse, _abc.Awaitable[_pipeline_management_pb2.ListSchedulesResponse]]:
+        """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed."""
 
 def add_PipelineManagementServicer_to_server(servicer: PipelineManagementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,6 +60,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "/gamenode.v1.PipelineManagement/WatchRun": _SEES,
         "/gamenode.v1.PipelineManagement/WatchRuns": _SEES,
         "/gamenode.v1.PipelineManagement/RetryRun": _OPERATES,
+        "/gamenode.v1.PipelineManagement/ListSchedules": _SEES,
+        "/gamenode.v1.PipelineManagement/SetSchedulesPaused": _OPERATES,
         "/gamenode.v1.StateManagement/GetStatus": _SEES,
         "/gamenode.v1.StateManagement/ListNodes": _SEES,
         "/gamenode.v1.StateManagement/GetNode": _SEES,

@@ -24,9 +24,10 @@ from gamenode_server.controller.resolve import Resolution, resolve_task
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
-from gamenode_server.rpc import documents, finding, run_starts
+from gamenode_server.rpc import documents, finding, run_starts, schedules
 from gamenode_server.rpc.run_watch import run_updates
 from gamenode_server.rpc.runs_watch import runs_updates
+from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.store import queries
 from gamenode_server.store.names import missing
 
@@ -38,8 +39,9 @@ MAX_REASON = 1000
 class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer):
     """Serves operators."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, scheduler: Scheduler) -> None:
         self._core = core
+        self._scheduler = scheduler
 
     # -- templates -----------------------------------------------------------------------------------------------------
 
@@ -218,6 +220,17 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
         async with aclosing(run_updates(self._core, run_id)) as updates:
             async for update in updates:
                 yield update
+
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Context) -> pb.ListSchedulesResponse:
+        """Pipelines that start by themselves."""
+        return await schedules.listed(self._scheduler, request, now=self._core.clock.now())
+
+    async def SetSchedulesPaused(
+        self, request: pb.SetSchedulesPausedRequest, context: Context
+    ) -> pb.ListSchedulesResponse:
+        """Pauses schedules, or lets them go on."""
+        _reason(request.reason, required=False)
+        return await schedules.paused(self._scheduler, request, now=self._core.clock.now())
 
     async def WatchRuns(self, request: pb.WatchRunsRequest, context: Context) -> AsyncIterator[pb.RunsUpdate]:
         """The newest runs and those that have not ended, then runs as they change."""

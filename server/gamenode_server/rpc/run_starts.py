@@ -39,6 +39,21 @@ async def run_pipeline(core: Core, request: pb.RunPipelineRequest) -> pb.RunPipe
     return await _make(core, request, start, audit=recording.current())
 
 
+async def start_scheduled(core: Core, request: pb.RunPipelineRequest, *, by: str) -> str:
+    """Makes the run of a schedule, once for each request id; its id."""
+    compiled = await compiled_for(core, request)
+    start = _Start(_work(compiled), placement_for(compiled, request), "")
+    audit = NewAudit(
+        principal=by,
+        method="RunPipeline",
+        target=request.name,
+        outcome=recording.OK,
+        request=recording.describe(request),
+        source="schedule",
+    )
+    return (await _make(core, request, start, audit=audit, by=by)).run.run.id
+
+
 async def retry_run(core: Core, request: pb.RetryRunRequest) -> pb.RunPipelineResponse:
     """Makes a run like one that has ended, once for each request id."""
     _check(request)
@@ -110,7 +125,9 @@ class _Start:
     retry_of: str = ""
 
 
-async def _make(core: Core, request: Request, start: _Start, *, audit: NewAudit) -> pb.RunPipelineResponse:
+async def _make(
+    core: Core, request: Request, start: _Start, *, audit: NewAudit, by: str = ""
+) -> pb.RunPipelineResponse:
     new = NewRun(
         run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
         work=start.work,
@@ -118,7 +135,7 @@ async def _make(core: Core, request: Request, start: _Start, *, audit: NewAudit)
         measured=core.sessions.measured() if start.placement.requires != placement.Requires() else {},
         target=start.target,
         note=request.note,
-        by=principals.current().name,
+        by=by or principals.current().name,
         request_id=request.request_id,
         request_sha256=_digest(request) if request.request_id else "",
         retry_of=start.retry_of,

@@ -26,6 +26,7 @@ from gamenode_server.records import Node
 from gamenode_server.rpc import containers, documents, finding
 from gamenode_server.rpc.log_tail import LogTail, read_log
 from gamenode_server.rpc.pace import Pace
+from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.status.attention import attention
 from gamenode_server.store import queries
 
@@ -42,8 +43,9 @@ _ADMIN_STATES = {ADMIN_STATE[state]: state for state in (AdminState.ACTIVE, Admi
 class StateManagement(state_management_pb2_grpc.StateManagementServicer):
     """Serves operators."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, scheduler: Scheduler) -> None:
         self._core = core
+        self._scheduler = scheduler
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """What needs attention, and the server's own figures."""
@@ -61,6 +63,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             wall=core.wall(),
             storage=storage,
             log_problem=core.logs.problem,
+            schedules_failed=self._scheduler.failed(),
             engines_away={s.node_id: s.engine_since for s in core.sessions if engine_away(s.facts)},
         )
         return pb.GetStatusResponse(

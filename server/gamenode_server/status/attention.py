@@ -40,17 +40,22 @@ def attention(
     storage: str,
     log_problem: str | None = None,
     engines_away: Mapping[str, float] = MappingProxyType({}),
+    schedules_failed: Mapping[str, tuple[float, str]] = MappingProxyType({}),
 ) -> list[Attention]:
     """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates.
 
     `log_problem` is why logs cannot be written, where they cannot. `engines_away` has the connected nodes whose
-    container engine does not answer, and since when.
+    container engine does not answer, and since when; `schedules_failed` those that could not start their run, when
+    and why.
     """
     found = [item for run in runs if (item := _run(run)) is not None]
     for node in nodes:
         found.extend(_node(node, skews.get(node.id, 0.0), now, wall))
         if node.id in engines_away and node.state is NodeState.ONLINE:
             found.append(_engine(node, engines_away[node.id]))
+    for name, (since, error) in schedules_failed.items():
+        text = f"schedule {name} could not start its run: {error}"
+        found.append(Attention(since, "schedule", name, name, text, "gamenode schedule ls"))
     if storage != "ok":
         text = (
             "the server's disk is full: nothing new is accepted"

@@ -146,7 +146,6 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "rollout: {max_parallel: 2}\n", "5:1: not yet: `rollout`"),
         (STEP + "concurrency: {group: a}\n", "5:1: not yet: `concurrency`"),
         (STEP + "approval: {by: operator}\n", "5:1: not yet: `approval`"),
-        (STEP + "schedule: {cron: x}\n", "5:1: not yet: `schedule`"),
         (STEP + "on: [{event: x}]\n", "5:1: not yet: `on`"),
         (STEP + "files: [a]\n", "5:1: not yet: `files`"),
         (STEP + "    on_failure: []\n", "5:5: not yet: `on_failure`"),
