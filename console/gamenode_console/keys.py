@@ -113,10 +113,18 @@ KEYS: tuple[Key, ...] = (
     Key("nodes.label", "L", "label", "set and remove labels", "label"),
     Key("nodes.enrol", "plus", "enrol", "enrol a node: the line that joins it", "enrol"),
     Key("nodes.describe", "d", "describe", "everything that is known of it"),
+    Key("nodes.logs", "l", "logs", "the log of what it last worked on, or of a container", "logs"),
+    Key("nodes.events", "e", "events", "its events"),
+    Key("fleet.cordon", "C", "cordon", "cordon nodes, or uncordon: no new tasks"),
+    Key("fleet.enrol", "plus", "enrol", "enrol a node: the line that joins it"),
+    Key("pipelines.show", "d", "show", "its file as it is stored", "text"),
+    Key("pipelines.runs", "r", "runs", "its runs", "runs"),
     Key("runs.cancel", "X", "cancel", "cancel", "cancel"),
     Key("runs.retry", "R", "retry", "run again where it failed", "retry"),
     Key("runs.logs", "l", "logs", "its log", "logs"),
     Key("runs.why", "W", "why", "why it does not move"),
+    Key("runs.events", "e", "events", "its events"),
+    Key("runs.resolve", "D", "resolve", "decide about a task that waits for a person"),
 )
 
 
@@ -152,9 +160,23 @@ def checked_keymap(given: Mapping[str, str]) -> dict[str, str]:
             near = nearest(id, ids)
             hint = f"; did you mean {near!r}?" if near else ""
             raise GameNodeError(Code.INVALID_ARGUMENT, f"keys: there is no key {id!r}{hint}")
-        if not isinstance(keys, str) or not keys.strip():
+        if not all(word.strip() for word in keys.split(",")):
             raise GameNodeError(Code.INVALID_ARGUMENT, f"keys: {id}: give one or more keys, like 'j,down'")
+    _check_clashes(given)
     return dict(given)
+
+
+def _check_clashes(given: Mapping[str, str]) -> None:
+    """Raises where one key would do two things in one place, because of what was given."""
+    taken: dict[tuple[str, str], str] = {}
+    for key in KEYS:
+        for word in given.get(key.id, key.keys).split(","):
+            other = taken.setdefault((key.group, word.strip()), key.id)
+            if other != key.id and (key.id in given or other in given):
+                raise GameNodeError(
+                    Code.INVALID_ARGUMENT,
+                    f"keys: {word.strip()!r} would be both {other} and {key.id}: give one another key",
+                )
 
 
 def named(keys: str) -> str:

@@ -87,6 +87,7 @@ class World:
         self._changes = Changes()
         self.nodes: dict[str, nodes_pb2.Node] = {}
         self.runs: dict[str, work_pb2.Run] = {}
+        self._last_runs: dict[str, str] = {}
         self.events: deque[work_pb2.Event] = deque(maxlen=EVENTS_KEPT)
         self.status: state_management_pb2.GetStatusResponse | None = None
         self.link = Link()
@@ -103,6 +104,8 @@ class World:
         with self._lock:
             changes = self._changes
             _put(self.nodes, nodes, removed, changes.nodes, changes.gone_nodes, snapshot=snapshot)
+            for gone in changes.gone_nodes:
+                self._last_runs.pop(gone, None)
             self.nodes_known = self.nodes_known or snapshot
 
     def put_runs(self, runs: Iterable[work_pb2.Run], removed: Iterable[str] = (), *, snapshot: bool = False) -> None:
@@ -120,6 +123,7 @@ class World:
             known = self.events[-1].cursor if self.events else 0
             new = [event for event in events if event.cursor > known]
             self.events.extend(new)
+            self._last_runs.update((event.node_id, event.run_id) for event in new if event.node_id and event.run_id)
             self._changes.events.extend(new)
             del self._changes.events[:-EVENTS_KEPT]
             self._changes.resync = self._changes.resync or resync
@@ -155,6 +159,10 @@ class World:
         """Every run that is looked at, in no order, as of now."""
         with self._lock:
             return list(self.runs.values())
+
+    def last_run_on(self, node_id: str) -> str:
+        """The run that was last heard of on a node; empty where none was."""
+        return self._last_runs.get(node_id, "")
 
     def everything(self) -> Changes:
         """Changes that name all there is, for a screen that is opened."""

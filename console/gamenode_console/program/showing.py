@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from gamenode_console.keys import checked_keymap
 from gamenode_console.options import Farewell, Options
 from gamenode_console.program.running import Stage
 from gamenode_console.terminal.profile import profile
@@ -39,7 +40,7 @@ def show(stage: Stage) -> Farewell:
         read_only=settings.read_only,
         theme=theme,
         remote=terminal.remote,
-        keymap=dict(settings.keys),
+        keymap=checked_keymap(dict(settings.keys)),
         state_dir=stage.state_dir,
     )
     app = ConsoleApp(

@@ -11,6 +11,7 @@ from textual.suggester import Suggester
 
 from gamenode_console.model import commandline
 from gamenode_console.model.commandline import COMMANDS, Command, Line
+from gamenode_console.screens.operations import OUTCOMES
 from gamenode_console.widgets.prompt import Question
 from gamenode_pipelines.errors import Code, GameNodeError
 
@@ -48,6 +49,8 @@ class Commanding:
                 return {run.pipeline for run in world.run_list()} | set(self._app.operations.pipelines)
             case "theme":
                 return self._app.available_themes
+            case "outcome":
+                return OUTCOMES
             case _:
                 return ()
 
@@ -68,7 +71,7 @@ class Commanding:
         app, operations, words = self._app, self._app.operations, list(line.words)
         match line.command.name:
             case "fleet" | "nodes" | "pipelines" | "runs" | "events" as name:
-                app.switch_mode(name).call_next(partial(self._filter, " ".join(words)))  # type: ignore[attr-defined]
+                self.open_view(name, " ".join(words))
             case "node":
                 operations.open_node(operations.node(words[0]).id)
             case "run":
@@ -84,7 +87,9 @@ class Commanding:
             case "cordon" | "uncordon" as name:
                 operations.cordon([operations.node(word) for word in words], back=name == "uncordon")
             case "label":
-                operations.label(operations.node(words[0]), words[1:])
+                operations.label([operations.node(words[0])], words[1:])
+            case "resolve":
+                operations.resolve(words[0], words[1], words[2], " ".join(words[3:]))
             case "enrol":
                 operations.enrol()
             case "export":
@@ -98,10 +103,15 @@ class Commanding:
             case "quit":
                 app.action_ask_quit()
 
-    def _filter(self, text: str) -> None:
+    def open_view(self, name: str, words: str) -> None:
+        """Shows one of the views, with what matches."""
+        self._app.work(partial(self._open_view, name, words), group="view")
+
+    async def _open_view(self, name: str, words: str) -> None:
+        await self._app.switch_mode(name)
         view = self._app.shown_view
-        if view is not None and text:
-            view.filter(text)
+        if view is not None and words:
+            view.when_ready(partial(view.filter, words))
 
     def _theme(self, words: list[str]) -> None:
         app = self._app

@@ -1,4 +1,5 @@
-"""The first view, which answers the morning's question: what needs a person, what goes on, and how the nodes are."""
+"""The first view, which answers the morning's question: what needs a person, what goes on, how the nodes are, what they
+say."""
 
 from __future__ import annotations
 
@@ -7,12 +8,15 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.widgets import Static
 
 from gamenode_console import keys, texts
+from gamenode_console.core.logfeeds import Source
 from gamenode_console.model import node_columns, run_columns
 from gamenode_console.model.table import TableModel
 from gamenode_console.model.world import Changes
+from gamenode_console.screens.following import FollowingLog
 from gamenode_console.screens.nodes import node_words, put_nodes
 from gamenode_console.screens.view import View
 from gamenode_console.widgets.styles import rich_style
@@ -27,21 +31,38 @@ FRESH = 600.0
 
 
 class Fleet(View):
-    """What needs attention, runs in progress, nodes."""
+    """What needs attention, runs in progress, nodes, and the log of what is selected."""
 
     NAME = "Fleet"
-    KEY_GROUPS: ClassVar[tuple[str, ...]] = ("runs", "nodes")
-    BINDINGS = [*keys.bindings("runs")]
+    KEY_GROUPS: ClassVar[tuple[str, ...]] = ("runs", "fleet")
+    BINDINGS = [*keys.bindings("runs", "fleet")]
     DEFAULT_CSS = """
     Fleet #attention { height: auto; max-height: 6; padding: 0 1; }
+    Fleet #panes, Fleet #tables { height: 1fr; }
+    Fleet #tables { height: 5fr; }
     Fleet #runs { height: 2fr; border-top: solid $panel; border-title-color: $text-accent; }
     Fleet #nodes { height: 3fr; border-top: solid $panel; border-title-color: $text-accent; }
+    Fleet #runs:focus, Fleet #nodes:focus { border-top: solid $accent; }
+    Fleet #log { height: 3fr; }
+    Fleet.-low #log { display: none; }
+    Fleet.-large #panes { layout: horizontal; }
+    Fleet.-large #tables { width: 3fr; height: 1fr; }
+    Fleet.-large #log { width: 2fr; height: 1fr; border-left: solid $panel; }
     """
 
+    #: What needs attention, as it was drawn last.
+    _said = Text()
+
     def body(self) -> ComposeResult:
-        """Three panes, one under the other."""
-        glyphs = self.console.glyphs
+        """Three panes: one under the other, or the log beside the tables where there is room."""
         yield Static("", id="attention", markup=False)
+        with Vertical(id="panes"):
+            with Vertical(id="tables"):
+                yield from self._tables()
+            yield FollowingLog(id="log")
+
+    def _tables(self) -> ComposeResult:
+        glyphs = self.console.glyphs
         runs: TableModel[work_pb2.Run] = TableModel(
             run_columns.columns(glyphs), lambda run: run.id, faulty=run_columns.is_faulty, sort="age", reverse=True
         )
@@ -102,6 +123,30 @@ class Fleet(View):
         for table in (self._run_table, self._node_table):
             table.stale = self.console.stale
             table.beat(now)
+        log = self._log
+        if log.display:
+            if not log.has_focus:
+                log.point_at(self._selected_log(), now)
+            log.beat(now)
+        else:
+            log.let_go()
+
+    @property
+    def _log(self) -> FollowingLog:
+        return self.query_one("#log", FollowingLog)
+
+    def on_screen_suspend(self) -> None:
+        """Nothing is read for a view that nobody sees."""
+        self._log.let_go()
+
+    def _selected_log(self) -> Source | None:
+        """The log of the run under the cursor; with the focus on the nodes, what the node last worked on."""
+        if self.focused is self._node_table:
+            node = self._node_table.model.current()
+            found = self.world.last_run_on(node.id) if node is not None else ""
+            return Source(run=found, node=node.name) if node is not None and found else None
+        cursor = self._run_table.model.cursor
+        return Source(run=cursor) if cursor else None
 
     def _attention(self, now: float) -> None:
         status = self.world.status
@@ -118,7 +163,9 @@ class Fleet(View):
         if not status.attention:
             text.append("all is well", rich_style(self.app, "good"))
         text.rstrip()
-        self.query_one("#attention", Static).update(text)
+        if text != self._said:
+            self._said = text
+            self.query_one("#attention", Static).update(text)
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
@@ -138,9 +185,36 @@ class Fleet(View):
         self._do_run(lambda: self.console.operations.retry(self._run_table.model.cursor))
 
     def action_logs(self) -> None:
-        """The log of the run under the cursor."""
+        """The log that is followed, with the screen to itself."""
+        if (source := self._selected_log()) is not None:
+            self.console.operations.open_source(source)
+
+    def action_events(self) -> None:
+        """The events of what is under the cursor."""
+        table = self._node_table if self.focused is self._node_table else self._run_table
+        if table is self._node_table and (node := self._node_table.model.current()) is not None:
+            self.console.operations.open_events(node.name)
+        elif cursor := self._run_table.model.cursor:
+            self.console.operations.open_events(cursor)
+
+    def action_resolve(self) -> None:
+        """Asks what became of the run that waits for a person."""
         if cursor := self._run_table.model.cursor:
-            self.console.operations.open_log(cursor)
+            self.console.operations.ask_resolve(cursor)
+
+    def action_why(self) -> None:
+        """Opens the run and asks why it does not move."""
+        if cursor := self._run_table.model.cursor:
+            self.console.operations.open_run(cursor, why=True)
+
+    def action_cordon(self) -> None:
+        """Cordons the nodes that are chosen, or lets them have work again."""
+        nodes = [self._node_table.model.rows[id] for id in self._node_table.model.selected()]
+        self._do_run(lambda: self.console.operations.cordon_or_back(nodes))
+
+    def action_enrol(self) -> None:
+        """Shows the line that joins a node."""
+        self._do_run(self.console.operations.enrol)
 
     def _do_run(self, doing: Callable[[], None]) -> None:
         try:

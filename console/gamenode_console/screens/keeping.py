@@ -22,7 +22,7 @@ class Keeping:
 
     def export(self, view: View | None, to: str = "") -> None:
         """Writes what a view shows to a file: as named, or in the state dir under the view's name and the time."""
-        found = view.exported() if view is not None else None
+        found = view.exported(Path(to).suffix.lstrip(".")) if view is not None else None
         if found is None:
             self._app.tell("there is nothing here to write to a file")
             return

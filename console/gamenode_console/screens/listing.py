@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from gamenode_console.model.export import as_csv
+from gamenode_console.model.export import as_csv, as_json
 from gamenode_console.screens.view import View
 from gamenode_console.widgets.table import Table
 
@@ -64,9 +64,10 @@ class Listing(View):
         """The row under the cursor."""
         return self.table.line_text()
 
-    def exported(self) -> tuple[str, str] | None:
+    def exported(self, kind: str = "") -> tuple[str, str] | None:
         """The listed rows with the columns that are drawn."""
         model = self.table.model
         rows = [model.rows[id] for id in model.visible]
         columns = [placed.column for placed in self.table.shown]
-        return f"{self.NAME.lower()}.csv", as_csv(columns, rows, self.console.now())
+        now = self.console.now()
+        return f"{self.NAME.lower()}.csv", as_json(columns, rows, now) if kind == "json" else as_csv(columns, rows, now)

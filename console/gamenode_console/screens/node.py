@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,7 +11,6 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from gamenode_console import keys, texts, words
-from gamenode_console.model import node_columns
 from gamenode_console.model.bars import spark
 from gamenode_console.model.world import Changes
 from gamenode_console.screens.view import View
@@ -141,16 +140,36 @@ class NodeDetail(View):
         """The page as text."""
         return self._page(self.console.now()).plain
 
-    def exported(self) -> tuple[str, str] | None:
+    def exported(self, kind: str = "") -> tuple[str, str] | None:
         """The page as text."""
         return f"{self.title_text.lower().replace(' ', '-')}.txt", self.copied()
 
     def action_cordon(self) -> None:
         """Cordons it, or lets it have work again."""
-        node = self._node
-        if node is None:
-            return
+        if (node := self._node) is not None:
+            self._try(lambda: self.console.operations.cordon_or_back([node]))
+
+    def action_label(self) -> None:
+        """Asks for its labels."""
+        if (node := self._node) is not None:
+            self.console.operations.ask_labels([node])
+
+    def action_enrol(self) -> None:
+        """Shows the line that joins another one."""
+        self._try(self.console.operations.enrol)
+
+    def action_logs(self) -> None:
+        """The log of what it last worked on, or of one of its containers."""
+        if (node := self._node) is not None:
+            self.console.operations.choose_log(node)
+
+    def action_events(self) -> None:
+        """Its events."""
+        if (node := self._node) is not None:
+            self.console.operations.open_events(node.name)
+
+    def _try(self, doing: Callable[[], None]) -> None:
         try:
-            self.console.operations.cordon([node], back=node_columns.is_cordoned(node))
+            doing()
         except GameNodeError as error:
             self.console.complain(error)

@@ -11,7 +11,6 @@ from gamenode_console.model import node_columns
 from gamenode_console.model.table import TableModel
 from gamenode_console.model.world import Changes
 from gamenode_console.screens.listing import Listing
-from gamenode_console.widgets.prompt import Question
 from gamenode_console.widgets.table import Table
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.v1 import nodes_pb2
@@ -78,27 +77,24 @@ class Nodes(Listing):
 
     def action_cordon(self) -> None:
         """Cordons what is chosen; where all of it is cordoned, lets it have work again."""
-        chosen = self._selected()
-        cordoned = [node for node in chosen if node_columns.is_cordoned(node)]
         try:
-            self.console.operations.cordon(chosen, back=bool(chosen) and len(cordoned) == len(chosen))
+            self.console.operations.cordon_or_back(self._selected())
         except GameNodeError as error:
             self.console.complain(error)
 
     def action_label(self) -> None:
-        """Asks for labels of the node under the cursor."""
-        node = self.table.model.current()
-        if node is None:
-            return
+        """Asks for labels of what is chosen."""
+        self.console.operations.ask_labels(self._selected())
 
-        def done(text: str) -> str:
-            try:
-                self.console.operations.label(node, text.split())
-            except GameNodeError as error:
-                return error.message
-            return ""
+    def action_logs(self) -> None:
+        """The log of what the node under the cursor last worked on, or of one of its containers."""
+        if (node := self.table.model.current()) is not None:
+            self.console.operations.choose_log(node)
 
-        self.ask(Question(f"labels of {node.name}:", done=done, placeholder="region=eu tier-"))
+    def action_events(self) -> None:
+        """The events of the node under the cursor."""
+        if (node := self.table.model.current()) is not None:
+            self.console.operations.open_events(node.name)
 
     def action_enrol(self) -> None:
         """Shows the line that joins a node."""

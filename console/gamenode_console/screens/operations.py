@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gamenode_console import texts, words
 from gamenode_console.core.logfeeds import Source
-from gamenode_console.model import blast
+from gamenode_console.model import blast, node_columns
 from gamenode_console.model.blast import Blast
 from gamenode_console.model.labels import label_changes
+from gamenode_console.screens.choosing import Choosing
 from gamenode_console.screens.confirm import Confirm
 from gamenode_console.screens.enrolment import Enrolment
 from gamenode_console.screens.logs import Logs
 from gamenode_console.screens.node import NodeDetail
 from gamenode_console.screens.run import RunDetail
 from gamenode_console.screens.trigger import Trigger
+from gamenode_console.widgets.prompt import Question
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.states import RunState
 from gamenode_proto.v1 import common_pb2, nodes_pb2, work_pb2
@@ -28,7 +30,11 @@ from gamenode_proto.v1.pipeline_management_pb2 import RetryRunRequest
 
 if TYPE_CHECKING:
     from gamenode_console.app import ConsoleApp
+    from gamenode_console.gateway import Gateway
 
+
+#: What can have become of a task.
+OUTCOMES = ("succeeded", "failed", "retry")
 
 T = TypeVar("T", nodes_pb2.Node, work_pb2.Run)
 
@@ -136,16 +142,45 @@ class Operations:
         )
         self._app.tell(f"{verb}ed {what}")
 
-    def label(self, node: nodes_pb2.Node, changes: Sequence[str]) -> None:
+    def cordon_or_back(self, nodes: Sequence[nodes_pb2.Node]) -> None:
+        """Cordons nodes; where all of them are cordoned, lets them have work again."""
+        self.cordon(nodes, back=bool(nodes) and all(map(node_columns.is_cordoned, nodes)))
+
+    def label(self, nodes: Sequence[nodes_pb2.Node], changes: Sequence[str]) -> None:
         """Sets and removes labels: `K=V` and `K-`."""
         self.may_change()
         given, removed = label_changes(changes)
-        self._app.work(partial(self._label, node, given, removed), group="operation")
+        self._app.work(partial(self._label, nodes, given, removed), group="operation")
 
-    async def _label(self, node: nodes_pb2.Node, given: dict[str, str], removed: list[str]) -> None:
-        await self._app.core.ask(lambda gateway: gateway.state.label_node(node.id, set=given, remove=removed))
+    async def _label(self, nodes: Sequence[nodes_pb2.Node], given: dict[str, str], removed: list[str]) -> None:
         said = ", ".join([*(f"{key}={value}" for key, value in given.items()), *(f"{key} removed" for key in removed)])
-        self._app.tell(f"{texts.one_line(node.name)}: {said}")
+        names = [node.name for node in nodes]
+        what = texts.one_line(names[0]) if len(names) == 1 else f"{len(names)} nodes"
+        if len(nodes) > 1:
+            question = blast.on_nodes(
+                f"Label {what}: {said}?", "Label", names, fleet=len(self._app.world.nodes), notes=[]
+            )
+            if not await self._sure(question):
+                return
+        for node in nodes:
+            await self._app.core.ask(partial(_set_labels, node.id, given, removed))
+        self._app.tell(f"{what}: {said}")
+
+    def ask_labels(self, nodes: Sequence[nodes_pb2.Node]) -> None:
+        """Asks for the labels of nodes."""
+        view = self._app.shown_view
+        if view is None or not nodes:
+            return
+
+        def done(text: str) -> str:
+            try:
+                self.label(nodes, text.split())
+            except GameNodeError as error:
+                return error.message
+            return ""
+
+        what = texts.one_line(nodes[0].name) if len(nodes) == 1 else f"{len(nodes)} nodes"
+        view.ask(Question(f"labels of {what}:", done=done, placeholder="region=eu tier-"))
 
     def enrol(self) -> None:
         """Makes a token for one node and shows the line that joins it."""
@@ -162,17 +197,75 @@ class Operations:
         """Opens a node."""
         self._app.show(NodeDetail(node_id))
 
-    def open_run(self, run_id: str) -> None:
-        """Opens a run."""
-        self._app.show(RunDetail(run_id))
+    def open_run(self, run_id: str, *, why: bool = False) -> None:
+        """Opens a run; `why` asks why it does not move."""
+        self._app.show(RunDetail(run_id, why=why))
+
+    def open_source(self, source: Source) -> None:
+        """Opens a log."""
+        self._app.show(Logs(source))
+
+    def open_events(self, words: str) -> None:
+        """Shows the events that match."""
+        self._app.commanding.open_view("events", words)
+
+    def open_runs(self, words: str) -> None:
+        """Shows the runs that match."""
+        self._app.commanding.open_view("runs", words)
+
+    def ask_resolve(self, run_id: str, *, node: str = "") -> None:
+        """Asks what became of a task that waits for a person."""
+        view = self._app.shown_view
+        if view is not None:
+            view.ask(self._app.commanding.question(" ".join(filter(None, ["resolve", run_id, node])) + " "))
+
+    def resolve(self, word: str, node: str, outcome: str, reason: str) -> None:
+        """Says what became of a task that cannot move by itself."""
+        self.may_change()
+        if outcome not in OUTCOMES:
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"{outcome!r}: say {', '.join(OUTCOMES)}")
+        if not reason.strip():
+            raise GameNodeError(Code.INVALID_ARGUMENT, "say why, at the end of the line")
+        self._app.work(partial(self._resolve, self.run(word), node, outcome, reason), group="operation")
+
+    async def _resolve(self, run: work_pb2.Run, node: str, outcome: str, reason: str) -> None:
+        question = Blast(f"Count {node} of {run.pipeline} ({run.id}) as {outcome}?", "Decide", 1, (reason,))
+        if not await self._sure(question):
+            return
+        await self._app.core.ask(
+            lambda gateway: gateway.pipelines.resolve(run.id, node=node, outcome=outcome, reason=reason)
+        )
+        self._app.tell(f"{texts.one_line(node)}: {outcome}")
+
+    def choose_log(self, node: nodes_pb2.Node) -> None:
+        """Asks which log of a node: what it last worked on, or one of its containers; where there is one, opens it."""
+        self._app.work(partial(self._choose_log, node), group="logs")
+
+    async def _choose_log(self, node: nodes_pb2.Node) -> None:
+        found: dict[str, tuple[str, Source]] = {}
+        if run := self._app.world.last_run_on(node.id):
+            found["run"] = (f"the last run here: {run}", Source(run=run, node=node.name))
+        for each in await self._app.core.ask(lambda gateway: gateway.containers.list(node=node.id, all=True)):
+            container = each.container
+            said = f"container {container.name} ({container.state})"
+            found[f"c-{container.id}"] = (said, Source(node=node.name, container=container.name))
+        if not found:
+            self._app.tell(f"{texts.one_line(node.name)} has no log: nothing ran there, and it has no container")
+            return
+        choices = [(id, text) for id, (text, _) in found.items()]
+        chosen = choices[0][0]
+        if len(choices) > 1:
+            chosen = await self._app.push_screen_wait(Choosing(f"Logs of {node.name}", choices))
+        if chosen:
+            self.open_source(found[chosen][1])
 
     def open_log(self, word: str, *, node: str = "", step: str = "") -> None:
         """Opens the log of a run, or of NODE/CONTAINER."""
         where, slash, container = word.partition("/")
         if slash:
-            self._app.show(Logs(Source(node=self.node(where).name, container=container)))
+            self.open_source(Source(node=self.node(where).name, container=container))
         else:
-            self._app.show(Logs(Source(run=word, node=node, step=step)))
+            self.open_source(Source(run=word, node=node, step=step))
 
     def trigger(self, pipeline: str = "", *, nodes: Sequence[str] = ()) -> None:
         """Opens the form that starts a pipeline."""
@@ -184,6 +277,10 @@ class Operations:
     async def _sure(self, question: Blast) -> bool:
         answer: bool = await self._app.push_screen_wait(Confirm(question))
         return answer
+
+
+async def _set_labels(node_id: str, given: dict[str, str], removed: list[str], gateway: Gateway) -> None:
+    await gateway.state.label_node(node_id, set=given, remove=removed)
 
 
 def _only(found: list[T], word: str, what: str, names: list[str]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from gamenode_console import keys, texts, words
@@ -11,6 +12,7 @@ from gamenode_console.model.columns import Column
 from gamenode_console.model.table import TableModel
 from gamenode_console.model.world import Changes
 from gamenode_console.screens.listing import Listing
+from gamenode_console.screens.reading import Reading
 from gamenode_console.widgets.table import Table
 from gamenode_proto.v1.pipeline_management_pb2 import PipelineSummary
 
@@ -70,6 +72,21 @@ class Pipelines(Listing):
     def on_table_opened(self, message: Table.Opened) -> None:
         """Opens the form that starts it."""
         self.console.operations.trigger(message.id)
+
+    def action_show(self) -> None:
+        """The file of the one under the cursor."""
+        if cursor := self.table.model.cursor:
+            self.console.work(partial(self._read, cursor), group="read")
+
+    async def _read(self, name: str) -> None:
+        found = (await self.console.core.ask(lambda gateway: gateway.pipelines.get(name))).pipeline
+        title = f"Pipeline {found.name} v{found.version} by {found.created_by}"
+        self.console.show(Reading(title, found.text, file=f"{found.name}.yaml"))
+
+    def action_runs(self) -> None:
+        """The runs of the one under the cursor."""
+        if cursor := self.table.model.cursor:
+            self.console.operations.open_runs(f"pipeline={cursor}")
 
 
 def _is_faulty(each: PipelineSummary) -> bool:

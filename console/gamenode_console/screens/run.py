@@ -5,15 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
 from gamenode_console import keys, texts, words
+from gamenode_console.core.logfeeds import Source
+from gamenode_console.live import SYMBOLS
 from gamenode_console.model import run_columns, task_columns
+from gamenode_console.model.failures import failures
 from gamenode_console.model.table import TableModel
 from gamenode_console.model.watched import WatchedRun, current_step
 from gamenode_console.model.world import Changes
+from gamenode_console.screens.following import FollowingLog
 from gamenode_console.screens.listing import Listing
+from gamenode_console.widgets.styles import rich_style
 from gamenode_console.widgets.table import Table
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.v1 import work_pb2
@@ -23,18 +29,27 @@ if TYPE_CHECKING:
     from gamenode_console.gateway import Gateway
 
 
+#: Kinds of failure that are told.
+SHOWN = 3
+
+
 class RunDetail(Listing):
-    """A run's facts above the matrix of its steps and nodes."""
+    """A run's facts above the matrix of its steps and nodes, and the log of the cell that matters beneath."""
 
     NAME = "Run"
     KEY_GROUPS: ClassVar[tuple[str, ...]] = ("runs",)
     BINDINGS = [*keys.bindings("runs")]
     DEFAULT_CSS = """
-    RunDetail #facts { height: auto; max-height: 6; padding: 0 1; background: $surface; }
+    RunDetail #facts { height: auto; max-height: 8; padding: 0 1; background: $surface; }
+    RunDetail Table { height: 3fr; }
+    RunDetail FollowingLog { height: 2fr; }
+    RunDetail.-low FollowingLog { display: none; }
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, *, why: bool = False) -> None:
+        """`why`: it is asked at once why it does not move."""
         super().__init__()
+        self._ask_why = why
         self._run_id = run_id
         self._watched = WatchedRun()
         self._feed: Feed | None = None
@@ -51,6 +66,7 @@ class RunDetail(Listing):
         """Facts, and the matrix."""
         yield Static("", id="facts", markup=False)
         yield self.make_table()
+        yield FollowingLog()
 
     def make_table(self) -> Table[work_pb2.Task]:
         """Trouble stands first."""
@@ -65,6 +81,8 @@ class RunDetail(Listing):
     def on_mount(self) -> None:
         """Begins to watch."""
         self._feed = self.console.core.spawn(partial(_watch, self._run_id, self._watched))
+        if self._ask_why:
+            self.action_why()
 
     def on_unmount(self) -> None:
         """Ends it."""
@@ -93,24 +111,50 @@ class RunDetail(Listing):
             return
         for task in self._watched.take():
             self.table.model.put(task)
-        self.query_one("#facts", Static).update("\n".join(self._facts(now)))
+        self.query_one("#facts", Static).update(self._facts(now))
         super().beat(now)
+        log = self.query_one(FollowingLog)
+        if log.display:
+            if not log.has_focus:
+                log.point_at(self._selected_log(), now)
+            log.beat(now)
+        else:
+            log.let_go()
 
-    def _facts(self, now: float) -> list[str]:
+    def on_screen_suspend(self) -> None:
+        """Nothing is read for a view that nobody sees."""
+        self.query_one(FollowingLog).let_go()
+
+    def _selected_log(self) -> Source:
+        """The log of what is under the cursor, at the step that matters."""
+        task = self.table.model.current()
+        if task is None:
+            return Source(run=self._run_id)
+        step = current_step(task)
+        return Source(run=self._run_id, node=task.node.name, step=step.id if step is not None else "")
+
+    def _facts(self, now: float) -> Text:
         run = self._watched.run
         if run is None:
-            return [self._watched.problem or "opening"]
+            return Text(texts.one_line(self._watched.problem or "opening"))
         state = run_columns.state_of(run).replace("_", " ")
         took = run_columns.took(run, now)
         first = f"{state} · {took if isinstance(took, str) else '-'} · by {run.created_by} · on {run.target or '-'}"
-        found = [first + (f" · {run.note}" if run.note else "")]
+        plain = [first + (f" · {run.note}" if run.note else "")]
         if run.params:
-            found.append(", ".join(f"{name}={words.value(value)}" for name, value in sorted(run.params.items())))
-        if run.error.message:
-            found.append(f"{run.error.code}: {run.error.message}")
+            plain.append(", ".join(f"{name}={words.value(value)}" for name, value in sorted(run.params.items())))
+        said = Text("\n".join(map(texts.one_line, plain)))
+        alike = failures(self._watched.tasks.values())
+        wrong = [f"{SYMBOLS['failed'][0 if self.console.utf8 else 1]} {failure.line}" for failure in alike[:SHOWN]]
+        if run.error.message and not alike:
+            wrong.append(f"{run.error.code}: {run.error.message}")
+        for line in wrong:
+            said.append(f"\n{texts.one_line(line)}", rich_style(self.app, "bad"))
+        if len(alike) > SHOWN:
+            said.append(f"\nand {len(alike) - SHOWN} other kinds of failure; z lists only what failed")
         if self._why:
-            found.append(self._why)
-        return [texts.one_line(line) for line in found]
+            said.append(f"\n{texts.one_line(self._why)}")
+        return said
 
     def on_table_opened(self, message: Table.Opened) -> None:
         """Opens the log of the task's step that matters."""
@@ -118,12 +162,16 @@ class RunDetail(Listing):
 
     def action_logs(self) -> None:
         """The log of what is under the cursor, at the step that matters."""
+        self.console.operations.open_source(self._selected_log())
+
+    def action_events(self) -> None:
+        """Its events."""
+        self.console.operations.open_events(self._run_id)
+
+    def action_resolve(self) -> None:
+        """Asks what became of the task under the cursor."""
         task = self.table.model.current()
-        if task is None:
-            self.console.operations.open_log(self._run_id)
-            return
-        step = current_step(task)
-        self.console.operations.open_log(self._run_id, node=task.node.name, step=step.id if step is not None else "")
+        self.console.operations.ask_resolve(self._run_id, node=task.node.name if task is not None else "")
 
     def action_cancel(self) -> None:
         """Cancels it."""

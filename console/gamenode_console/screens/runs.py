@@ -69,6 +69,26 @@ class Runs(Listing):
         except GameNodeError as error:
             self.console.complain(error)
 
+    def action_logs(self) -> None:
+        """The log of the one under the cursor."""
+        if cursor := self.table.model.cursor:
+            self.console.operations.open_log(cursor)
+
+    def action_why(self) -> None:
+        """Opens the one under the cursor and asks why it does not move."""
+        if cursor := self.table.model.cursor:
+            self.console.operations.open_run(cursor, why=True)
+
+    def action_events(self) -> None:
+        """The events of the one under the cursor."""
+        if cursor := self.table.model.cursor:
+            self.console.operations.open_events(cursor)
+
+    def action_resolve(self) -> None:
+        """Asks what became of a task of it."""
+        if cursor := self.table.model.cursor:
+            self.console.operations.ask_resolve(cursor)
+
 
 def put_runs(table: Table[Run], runs: Mapping[str, Run], changes: Changes) -> None:
     """Puts changed runs into a table, and takes out those that went."""

@@ -6,6 +6,7 @@ everything when it is shown again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -88,6 +89,13 @@ class View(Screen[None]):
         self.ready = True
         self.on_screen_resume()
 
+    def when_ready(self, do: Callable[[], None]) -> None:
+        """Does something as soon as the view's panes are there."""
+        if self.ready:
+            do()
+        else:
+            self.call_after_refresh(self.when_ready, do)
+
     def on_screen_resume(self) -> None:
         """It is shown again."""
         if not self.ready:
@@ -101,8 +109,11 @@ class View(Screen[None]):
         """Takes back the last thing that was done to the view (a filter, a search); false: there is nothing to."""
         return False
 
-    def exported(self) -> tuple[str, str] | None:
-        """What is shown, as a file's name and its text; None where there is nothing to write."""
+    def exported(self, kind: str = "") -> tuple[str, str] | None:
+        """What is shown, as a file's name and its text; None where there is nothing to write.
+
+        `kind` is how the file that somebody named ends (`json`), where a view can be written in several ways.
+        """
         return None
 
     def filter(self, text: str) -> None:
