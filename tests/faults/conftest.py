@@ -5,7 +5,6 @@ machine for consoles, one a test.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from gamenode_console.gateway import Gateway
-from support.cluster import Cluster, end_processes_of, running_cluster
-from support.console_host import Host
+from support.cluster import Cluster, running_cluster
+from support.console_host import Host, open_host
 
 if TYPE_CHECKING:
     from support.docker_engine import DockerEngineProcess
@@ -47,11 +46,5 @@ async def seen(docker_engine: DockerEngineProcess) -> AsyncIterator[SeenContaine
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    found = Host(tmp_path)
-    try:
+    async with open_host(tmp_path) as found:
         yield found
-    finally:
-        for console in found.consoles:
-            if console.process is not None:
-                await console.kill(signal.SIGKILL)
-        end_processes_of(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ import psutil
 
 from gamenode_console import discovery
 from gamenode_console.gateway import Gateway, open_gateway
-from support.cluster import FAST, Daemon, run_to_end
+from support.cluster import FAST, Daemon, end_processes_of, run_to_end
 from support.waiting import until
 
 #: Ends once the file is there: by what the test does, not by time.
@@ -104,6 +105,19 @@ class Host:
             if process.info["status"] != psutil.STATUS_ZOMBIE and str(self.data_dir) in words:
                 found += [module for module in modules if module in words]
         return found
+
+
+@asynccontextmanager
+async def open_host(directory: Path) -> AsyncIterator[Host]:
+    """A host; whatever runs on it ends with it."""
+    found = Host(directory)
+    try:
+        yield found
+    finally:
+        for console in found.consoles:
+            if console.process is not None:
+                await console.kill(signal.SIGKILL)
+        end_processes_of(directory)
 
 
 async def says(console: Daemon, word: str) -> str:
