@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.pseudo_terminal import Terminal, terminal
@@ -156,7 +157,8 @@ async def test_a_storm_of_sizes_ends_with_the_screen_of_the_last(desk: Desk, tmp
             await until(lambda: True)
         tty.resize(120, 40)
         await tty.shows("Nodes" + "─" * 20)
-        await until(lambda: "GameNode" in tty.text.splitlines()[0] and "help" in tty.text.splitlines()[-1])
+        await until(lambda: "GameNode" in tty.text.splitlines()[0], what="the head line")
+        await until(lambda: "trigger" in tty.text.splitlines()[-1], what="the keys in the last line")
         assert "eu-2" in tty.text
         assert "Traceback" not in log_of(tmp_path)
         assert tty.process.poll() is None
@@ -217,14 +219,23 @@ async def test_a_terminal_that_is_gone_ends_it_without_a_word(desk: Desk, tmp_pa
         assert "Traceback" not in log_of(tmp_path)
 
 
+async def test_a_stop_from_outside_does_not_stop_the_server_that_lives_in_it(desk: Desk) -> None:
+    async with desk() as tty:
+        await tty.shows("eu-2")
+        os.kill(tty.process.pid, signal.SIGTSTP)
+        tty.type("2")
+        await tty.shows(" Nodes 3")
+        assert psutil.Process(tty.process.pid).status() != psutil.STATUS_STOPPED
+
+
 # -- terminals that stop reading ---------------------------------------------------------------------------------------
 
 
 async def fill(tty: Terminal) -> None:
     """Draws without anybody reading, far more than the queues on the way hold."""
-    for turn in range(40):
+    for turn in range(16):
         tty.type("14"[turn % 2])
-        await asyncio.sleep(0.05)  # a person's pace; there is nothing to be seen
+        await asyncio.sleep(0.15)  # a person's pace: a view is drawn when the next one is not yet asked for
 
 
 async def test_keys_that_are_typed_at_a_stalled_terminal_work_and_the_screen_catches_up(desk: Desk) -> None:

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable
 
-from gamenode_console.keys import checked_keymap
 from gamenode_console.options import Farewell, Options
 from gamenode_console.program.running import Stage
 from gamenode_console.terminal.profile import profile
@@ -30,7 +29,9 @@ def show(stage: Stage) -> Farewell:
         )
     for name, value in terminal.environment().items():
         os.environ.setdefault(name, value)
-    from gamenode_console.app import ConsoleApp  # Textual reads its environment when it is imported
+    # Textual reads its environment when it is imported, so whatever imports it comes here.
+    from gamenode_console.app import ConsoleApp
+    from gamenode_console.keys import checked_keymap
 
     settings = stage.settings
     theme = terminal.theme if terminal.colourless else settings.theme or terminal.theme

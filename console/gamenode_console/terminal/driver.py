@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Generic
 
+from textual._compositor import ChopsUpdate
 from textual.app import App, ReturnType
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
 from textual.screen import Screen
 
 from gamenode_console.terminal.outlet import Outlet, put_back
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a terminal may take for what was drawn last.
 GRACE = 1.0
+#: Parts of the screen that are remembered one by one.
+_PARTS = 500
 
 
 class ConsoleDriver(LinuxDriver):
@@ -32,6 +37,12 @@ class ConsoleDriver(LinuxDriver):
     outlet: Outlet | None = None
     #: The terminal was given back as it was.
     left = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Textual would stop the process, and the server that lives in it. What is started here is to have the default
+        # again, so it is not ignored. (`ctrl+z` is a key.)
+        signal.signal(signal.SIGTSTP, lambda _number, _frame: None)
 
     def start_application_mode(self) -> None:
         """Takes the terminal."""
@@ -88,6 +99,8 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(driver_class=ConsoleDriver, **options)
+        #: What was to be drawn and was not; None: all of the screen.
+        self._missing: set[Region] | None = set()
 
     # -- for those who build on it ------------------------------------------------------------------------------------
 
@@ -95,9 +108,12 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
         """A frame was not drawn."""
 
     def caught_up(self) -> None:
-        """The terminal keeps up again."""
-        self.refresh(layout=True, repaint=True)
-        self.screen.refresh(layout=True, repaint=True)
+        """The terminal keeps up again: what is missing on it is drawn as it is by now."""
+        missing, self._missing = self._missing, set()
+        if missing is None:
+            self.screen.refresh()
+        elif missing:
+            self.screen.refresh(*missing)
 
     @property
     def failure(self) -> Exception | None:
@@ -124,10 +140,14 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
     # -- where Textual would wait, or write to the terminal ------------------------------------------------------------
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        if renderable is not None and self.behind:
-            self.frame_skipped()
-        else:
+        if renderable is None or not self.behind:
             super()._display(screen, renderable)
+            return
+        self.frame_skipped()
+        if not isinstance(renderable, ChopsUpdate) or (self._missing and len(self._missing) > _PARTS):
+            self._missing = None
+        elif self._missing is not None:
+            self._missing |= {Region(left, y, right - left, 1) for y, left, right in renderable.spans}
 
     def bell(self) -> None:
         """Rings, where somebody would hear it now."""

@@ -116,6 +116,7 @@ class Outlet:
                 with self._changed:
                     self._ending = True
                     self._pieces.clear()
+                    self._waiting, self._slow_since = 0, None
                 return False
             rest = rest[taken:]
             with self._changed:
