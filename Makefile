@@ -26,15 +26,18 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(STAMP) ## start a server and an agent for this machine, and run host-report on it
-	@$(BIN)/gamenode --data-dir $(DATA) up
-	@$(BIN)/gamenode --data-dir $(DATA) pipeline run host-report --follow
-	@echo
-	@echo "GameNode runs on this machine. Try:"
-	@echo "  export GAMENODE_DATA_DIR=$(DATA) PATH=$(CURDIR)/$(BIN):\$$PATH"
-	@echo "  gamenode node ls"
-	@echo "  gamenode pipeline run hello --wait"
-	@echo "  make stop$(if $(filter-out $(CURDIR)/.run,$(DATA)), DATA=$(DATA))"
+run: $(STAMP) ## open the console, with a server and an agent for this machine (without a terminal: run host-report)
+	@if [ -t 0 ] && [ -t 1 ]; then \
+		exec $(BIN)/gamenode-console --data-dir $(DATA) --with-agent; \
+	fi; \
+	$(BIN)/gamenode --data-dir $(DATA) up; \
+	$(BIN)/gamenode --data-dir $(DATA) pipeline run host-report --follow; \
+	echo; \
+	echo "GameNode runs on this machine. Try:"; \
+	echo "  export GAMENODE_DATA_DIR=$(DATA) PATH=$(CURDIR)/$(BIN):\$$PATH"; \
+	echo "  gamenode node ls"; \
+	echo "  gamenode-console"; \
+	echo "  make stop$(if $(filter-out $(CURDIR)/.run,$(DATA)), DATA=$(DATA))"
 
 stop: $(STAMP) ## stop what `make run` started
 	@$(BIN)/gamenode --data-dir $(DATA) down

@@ -15,6 +15,7 @@ from textual.worker import Worker
 
 from gamenode_console import keys
 from gamenode_console.core.asking import Core
+from gamenode_console.model import run_columns
 from gamenode_console.model.glyphs import ASCII, UTF8, Glyphs
 from gamenode_console.model.headline import Part
 from gamenode_console.model.world import LinkState, World
@@ -208,9 +209,7 @@ class ConsoleApp(PatientApp[Farewell]):
 
     def action_ask_quit(self) -> None:
         """Asks how to leave."""
-        status = self.world.status
-        counts = dict(status.runs_by_state) if status is not None else {}
-        in_progress = sum(counts.get(state, 0) for state in ("pending", "running", "waiting", "cancelling", "paused"))
+        in_progress = sum(not run_columns.has_ended(run) for run in self.world.run_list())
         self.push_screen(Leaving(embedded=self.world.link.embedded, in_progress=in_progress), self._leave)
 
     def _leave(self, how: Farewell | None) -> None:

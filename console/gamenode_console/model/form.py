@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gamenode_console import words
+from gamenode_pipelines.errors import GameNodeError
+from gamenode_pipelines.quantities import format_duration, parse_duration, parse_size, spell_size
 from gamenode_proto.v1 import common_pb2, pipeline_management_pb2
 
 Parameter = pipeline_management_pb2.Parameter
@@ -37,7 +39,6 @@ def fields(parameters: Sequence[Parameter]) -> list[Field]:
     """The fields in the pipeline's order."""
     found = []
     for parameter in parameters:
-        default = words.value(parameter.default)
         choices = tuple(parameter.choices)
         if parameter.type == "boolean":
             choices = ("true", "false")
@@ -47,7 +48,7 @@ def fields(parameters: Sequence[Parameter]) -> list[Field]:
                 parameter.type,
                 parameter.description,
                 parameter.required,
-                "" if default is None else str(default).lower() if isinstance(default, bool) else str(default),
+                _spelled(parameter.type, words.value(parameter.default)),
                 choices,
                 _hint(parameter),
                 parameter,
@@ -72,6 +73,11 @@ def problem(field: Field, text: str) -> str:
                 return _bounds(field, float(text))
             except ValueError:
                 return "a number"
+        case "size" | "duration" as kind:
+            try:
+                return _bounds(field, float(parse_size(text) if kind == "size" else parse_duration(text)))
+            except GameNodeError as error:
+                return error.message
     if field.parameter.pattern:
         try:
             if not re.fullmatch(field.parameter.pattern, text):
@@ -106,20 +112,39 @@ def given(fields: Sequence[Field], typed: Mapping[str, str]) -> dict[str, common
 def _bounds(field: Field, number: float) -> str:
     parameter = field.parameter
     if parameter.HasField("min") and number < parameter.min:
-        return f"at least {parameter.min:g}"
+        return f"at least {_spelled(parameter.type, parameter.min)}"
     if parameter.HasField("max") and number > parameter.max:
-        return f"at most {parameter.max:g}"
+        return f"at most {_spelled(parameter.type, parameter.max)}"
     return ""
 
 
+def _spelled(type: str, value: object) -> str:
+    """A value as people write it: `512m`, `1h30m`, `true`; nothing where there is none."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case int() | float() if type == "size":
+            return spell_size(int(value))
+        case int() | float() if type == "duration":
+            return format_duration(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
 def _hint(parameter: Parameter) -> str:
-    parts = [parameter.type]
-    if parameter.HasField("min") and parameter.HasField("max"):
-        parts.append(f"{parameter.min:g} to {parameter.max:g}")
-    elif parameter.HasField("min"):
-        parts.append(f"from {parameter.min:g}")
-    elif parameter.HasField("max"):
-        parts.append(f"up to {parameter.max:g}")
+    parts = [parameter.type] if parameter.type not in ("string", "choice", "boolean") else []
+    low = _spelled(parameter.type, parameter.min) if parameter.HasField("min") else ""
+    high = _spelled(parameter.type, parameter.max) if parameter.HasField("max") else ""
+    if low and high:
+        parts.append(f"{low} to {high}")
+    elif low:
+        parts.append(f"from {low}")
+    elif high:
+        parts.append(f"up to {high}")
     if parameter.pattern:
         parts.append(parameter.pattern)
     if parameter.required:

@@ -6,20 +6,19 @@ follows while it stands at the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gamenode_console import texts
 from gamenode_console.model import logrows, logtext
-from gamenode_console.model.logbook import BookState, LogBook, LogLine, step_name
+from gamenode_console.model.logbook import BookState, LogBook, LogLine, Segment, step_name
+from gamenode_console.model.logfinding import SLICE, Finding
 from gamenode_console.model.logrows import Place
-from gamenode_console.model.logsearch import Scan, Wanted, trouble
 
-#: Bytes that are looked through at a time, so that a key waits for no more than that.
-SLICE = 256 << 10
 #: Lines whose rows are kept.
 KEPT = 400
 LONGEST_PREFIX = 40
+#: How what is not loaded is had.
+LOAD = "g, and again"
 CLOCK = len("00:00:00.000 ")
 
 
@@ -30,17 +29,6 @@ class Row(NamedTuple):
     text: str
     #: Which of the line's rows it is.
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A line to go to as soon as it is known which one it is."""
-
-    scan: Scan
-    seq: int
-    back: bool
-    #: Where there is none, the nearest the other way.
-    turn: bool = False
 
 
 class LogView:
@@ -56,18 +44,11 @@ class LogView:
         """Another book, from its end; nothing is searched for, filtered or opened."""
         self.book = book
         self.following = True
-        #: What is looked for and what is shown alone, as it was typed; the line that was found, the one that is opened.
-        self.searched = self.filtered = ""
+        self.finding = Finding(book)
+        #: The line that was found, and the one that is opened.
         self.hit: int | None = None
         self.opened: int | None = None
-        self.wanted: Wanted | None = None
         self.pan = 0
-        #: What there is to say of the last key.
-        self.said = ""
-        self._filter: Scan | None = None
-        self._search: Scan | None = None
-        self._trouble: Scan | None = None
-        self._wish: _Wish | None = None
         self._top = self._skip = 0
         #: It followed before a line was opened.
         self._followed = False
@@ -91,16 +72,19 @@ class LogView:
     @property
     def count(self) -> int:
         """How many lines are listed."""
-        return len(self._filter) if self._filter is not None else self._last - self._first + 1
+        shown = self.finding.filter
+        return len(shown) if shown is not None else self._last - self._first + 1
 
     def _seq(self, at: int) -> int:
-        return self._filter[at] if self._filter is not None else self._first + at
+        shown = self.finding.filter
+        return shown[at] if shown is not None else self._first + at
 
     def _at(self, seq: int) -> int:
         """Where a line is listed, or else the next one."""
-        return self._filter.index_of(seq) if self._filter is not None else max(0, seq - self._first)
+        shown = self.finding.filter
+        return shown.index_of(seq) if shown is not None else max(0, seq - self._first)
 
-    def origin(self, line: LogLine) -> str:
+    def origin(self, line: LogLine | Segment) -> str:
         """What stands before a line where lines come from several places."""
         words = []
         if len(self.book.nodes) > 1:
@@ -209,8 +193,7 @@ class LogView:
             self.following = self._followed
         elif rows := self.rows():
             self._followed = self.following
-            in_sight = {row.line.seq for row in rows}
-            chosen = self.hit if self.hit in in_sight else rows[-1 if self.following else 0].line.seq
+            chosen = self.hit if self._in_sight(self.hit) else rows[-1 if self.following else 0].line.seq
             self.hold()
             self._open(chosen)
 
@@ -226,93 +209,77 @@ class LogView:
 
     def advance(self, budget: int = SLICE) -> bool:
         """Looks through the book a little more; whether there is more to look through."""
-        more = False
-        for scan in (self._filter, self._search, self._trouble):
-            more = (scan is not None and scan.look(budget)) or more
-        self._grant()
+        more = self.finding.advance(budget)
+        if (found := self.finding.granted()) is not None:
+            self._point(found)
         return more
 
     def look_for(self, text: str) -> None:
         """Looks for a text from what is seen upwards, then downwards. Raises GameNodeError for a wrong expression."""
-        self.searched, self.wanted, self.hit, self.said = "", None, None, ""
-        self._search = self._wish = None
-        if text:
-            self.wanted, self.searched = Wanted(text), text
-            self._search = self._scan(self.wanted)
-            self._wish = _Wish(self._search, self._bottom(), back=True, turn=True)
-            self.advance()
+        self.finding.search(text, self._bottom())
+        self.hit = None
+        self.advance()
 
     def show_only(self, text: str) -> None:
         """Lists only lines that match, or all again around what is seen. Raises GameNodeError."""
-        wanted = Wanted(text) if text else None
-        around = self.hit if self.hit in {row.line.seq for row in self.rows()} else None
-        self._filter = Scan(self.book, (wanted,), self._last, notes=True) if wanted is not None else None
-        self.filtered, self.said = text, ""
-        self._search = self._scan(self.wanted) if self.wanted is not None else None
-        self._trouble = self._wish = None
-        if wanted is not None:
+        around = self.hit if self._in_sight(self.hit) else None
+        self.finding.show_only(text, self._bottom())
+        if text:
             self.follow()
-            self.advance()
         elif around is not None and not self.following:
             self._point(around)
+        self.advance()
 
     def next_hit(self, *, back: bool) -> None:
         """Goes to the next line that was looked for, or the one before."""
-        if self._search is not None:
-            self._ask(self._search, back=back)
+        self.finding.next_hit(self._start(back), back=back)
+        self.advance()
 
     def next_trouble(self, *, back: bool) -> None:
         """Goes to the next line that looks like trouble, or the one before."""
-        if self._trouble is None:
-            self._trouble = self._scan(trouble())
-        self._ask(self._trouble, back=back)
-
-    def _scan(self, wanted: Wanted) -> Scan:
-        also = [Wanted(self.filtered)] if self.filtered else []
-        return Scan(self.book, (wanted, *also), self._bottom())
+        self.finding.next_trouble(self._start(back), back=back)
+        self.advance()
 
     def _bottom(self) -> int:
         rows = self.rows()
         return rows[-1].line.seq if rows else self._last
 
-    def _ask(self, scan: Scan, *, back: bool) -> None:
-        rows = self.rows()
-        if not rows:
-            return
-        self.said = ""
-        if self.hit is not None and any(row.line.seq == self.hit for row in rows):
-            start = self.hit + (-1 if back else 1)
-        else:
-            start = rows[-1 if back else 0].line.seq
-        self._wish = _Wish(scan, start, back)
-        self.advance()
+    def _start(self, back: bool) -> int:
+        """Where the next line is looked for: from the one that was found, if it is in sight."""
+        if self.hit is not None and self._in_sight(self.hit):
+            return self.hit + (-1 if back else 1)
+        return self._bottom() if back or not (rows := self.rows()) else rows[0].line.seq
 
-    def _grant(self) -> None:
-        while (wish := self._wish) is not None:
-            found, known = wish.scan.nearest(wish.seq, back=wish.back)
-            if not known:
-                return
-            self._wish = None
-            if found is not None:
-                self._point(found)
-            elif wish.turn:
-                self._wish = replace(wish, seq=wish.seq + 1, back=not wish.back, turn=False)
-            else:
-                rest = ", and not all is loaded" if self.book.earlier and (wish.back or not len(wish.scan)) else ""
-                where = ("above" if wish.back else "below") if len(wish.scan) else "anywhere"
-                self.said = f"no line {where}{rest}"
+    def _in_sight(self, seq: int | None) -> bool:
+        return any(row.line.seq == seq for row in self.rows())
 
     def _point(self, seq: int) -> None:
         """Goes to a line, and moves nothing where it is in sight."""
         self.hit = seq
-        in_sight = any(row.line.seq == seq for row in self.rows())
+        in_sight = self._in_sight(seq)
         self.hold()
         if self.opened is not None:
             self._open(seq)
         elif not in_sight:
             self._put(logrows.moved(Place(self._at(seq)), -(self.height // 2), self.count, self._height))
 
-    # -- how it stands ------------------------------------------------------------------------------------------------
+    # -- what is said and kept ----------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """All lines that are listed, each with where it is from where there are several places."""
+        if self.finding.filter is not None:
+            listed = (self.book.line(seq) for seq in self.finding.filter)
+            lines = [self._marked(line.data, line) for line in listed if line is not None]
+        else:
+            lines = [
+                self._marked(segment.data.removesuffix(b"\n"), segment)
+                for segment in self.book.after(self.book.first, self.book.held)
+            ]
+        return "".join(lines)
+
+    def _marked(self, data: bytes, of: LogLine | Segment) -> str:
+        prefix = f"{self.origin(of)} | " if self.prefix else ""
+        return prefix + data.decode("utf-8", "replace").replace("\n", f"\n{prefix}") + "\n"
 
     @property
     def badge(self) -> str:
@@ -322,24 +289,12 @@ class LogView:
         if book.first:
             parts.append(f"{book.first:,} before them are no longer here")
         if book.earlier:
-            parts.append(f"{texts.size(book.earlier)} before them are not loaded")
+            parts.append(f"{texts.size(book.earlier)} before them not loaded: {LOAD}")
         if status.state is BookState.FOLLOWING:
             rows = self.rows()
             below = self.count - 1 - self._at(rows[-1].line.seq) if rows else 0
             parts.append("following" if self.following else f"held, {below:,} below")
         else:
             parts.append(status.text or status.state)
-        if self._filter is not None:
-            parts.append(f"&{self.filtered}: {len(self._filter):,}{_progress(self._filter)}")
-        if self._search is not None:
-            hits = len(self._search)
-            parts.append(f"/{self.searched}: {hits:,} hit{'' if hits == 1 else 's'}{_progress(self._search)}")
-        if self._trouble is not None and self._wish is not None and self._wish.scan is self._trouble:
-            parts.append(f"looking for errors{_progress(self._trouble)}")
-        if self.said:
-            parts.append(self.said)
+        parts += self.finding.parts()
         return " · ".join(parts)
-
-
-def _progress(scan: Scan) -> str:
-    return f", searching {scan.done:.0%}" if scan.more and scan.done < 0.995 else ""

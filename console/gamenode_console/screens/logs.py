@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gamenode_console.core.asking import Feed
 
 
+#: Of what a log has already, so many last lines of each step on each node are read at first.
+TAIL = 20_000
+
+
 class Logs(View):
     """One log that fills the screen."""
 
@@ -48,8 +52,21 @@ class Logs(View):
             if newest is not None:
                 self._source = Source(run=newest.id)
         if self._source is not None:
-            self._feed = self.console.core.spawn(partial(fill, self._source, self._book))
+            self._read(self._source, tail=TAIL)
         self.query_one(LogPane).focus()
+
+    def _read(self, source: Source, *, tail: int) -> None:
+        if self._feed is not None:
+            self._feed.cancel()
+        self._feed = self.console.core.spawn(partial(fill, source, self._book, tail=tail))
+
+    def on_log_pane_all_wanted(self, event: LogPane.AllWanted) -> None:
+        """Reads the log anew, from its beginning."""
+        event.stop()
+        if self._source is not None:
+            self._book = LogBook()
+            event.pane.show_from_start(self._book)
+            self._read(self._source, tail=-1)
 
     def on_unmount(self) -> None:
         """Ends it."""
@@ -73,9 +90,7 @@ class Logs(View):
         """The line that was found, or the one at the top."""
         return self.query_one(LogPane).line_text()
 
-    def exported(self) -> tuple[str, str] | None:
-        """All lines that are here."""
-        book = self._book
-        lines = (book.line(seq) for seq in range(book.first, book.last + 1))
-        text = "".join(f"{line.data.decode('utf-8', 'replace')}\n" for line in lines if line is not None)
+    def exported(self, kind: str = "") -> tuple[str, str] | None:
+        """All lines that are listed."""
+        text = self.query_one(LogPane).view.text()
         return f"{self.title_text.lower().replace(' ', '-').replace('/', '-')}.log", text

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Label, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
@@ -37,8 +39,7 @@ class Trigger(ModalScreen[None]):
     Trigger VerticalScroll { height: auto; max-height: 100%; }
     Trigger Label { width: 1fr; height: auto; }
     Trigger .name { text-style: bold; }
-    Trigger .hint { color: $text-muted; }
-    Trigger .problem { color: $text-error; height: auto; }
+    Trigger .problem { color: $text-error; height: auto; display: none; }
     Trigger Input, Trigger Select { margin: 0; }
     Trigger Horizontal { height: auto; align-horizontal: right; }
     Trigger Button { margin: 0 0 0 2; }
@@ -46,12 +47,20 @@ class Trigger(ModalScreen[None]):
     Trigger #preview { height: auto; }
     """
 
+    #: Before the field gets the key: what is typed right behind it is already for the next field.
+    BINDINGS = [
+        Binding("tab", "app.focus_next", "next field", priority=True, show=False),
+        Binding("shift+tab", "app.focus_previous", "previous field", priority=True, show=False),
+    ]
+
     def __init__(self, pipeline: str, nodes: Sequence[str]) -> None:
         super().__init__()
         self._pipeline = pipeline
         self._given_nodes = ",".join(nodes)
         self._fields: list[form.Field] = []
         self._previewed: RunPipelineRequest | None = None
+        #: Every field is there; some tell of their first value before that.
+        self._whole = False
 
     @property
     def _gamenode(self) -> ConsoleApp:
@@ -105,23 +114,26 @@ class Trigger(ModalScreen[None]):
         await page.remove_children()
         pipeline = found.pipeline
         head = f"{pipeline.name} v{pipeline.version}  {texts.one_line(pipeline.description)}"
-        await page.mount(Label(head, classes="name", markup=False))
-        await page.mount(
+        widgets: list[Widget] = [
+            Label(head, classes="name", markup=False),
             Label("nodes  names, selectors like role=game, or *; empty: as the pipeline says", markup=False),
             Input(self._given_nodes, id="nodes", compact=True),
-        )
+        ]
         for field in self._fields:
-            about = f"{field.name}  {texts.one_line(field.description)}"
-            await page.mount(
-                Label(about, markup=False),
+            hint = f"  ({field.hint})" if field.hint else ""
+            widgets += [
+                Label(f"{field.name}  {texts.one_line(field.description)}{hint}", markup=False),
                 self._input(field),
-                Label(field.hint, id=f"hint-{field.name}", classes="hint", markup=False),
-            )
-        await page.mount(
+                Label("", id=f"wrong-{field.name}", classes="problem", markup=False),
+            ]
+        widgets += [
             Static("", id="preview", markup=False),
             Horizontal(Button("Close", id="close"), Button("Preview", id="preview-it"), Button("Start", id="start")),
-        )
-        page.query(Input).first().focus()
+        ]
+        with self.app.batch_update():  # the next key is for the form, as soon as it is seen
+            await page.mount_all(widgets)
+            self._whole = True
+            self.set_focus(page.query(Input).first())
 
     def _input(self, field: form.Field) -> Input | Select[str]:
         if field.choices:
@@ -158,14 +170,14 @@ class Trigger(ModalScreen[None]):
         self._edited()
 
     def _edited(self) -> None:
+        if not self._whole:
+            return
         self._previewed = None
         problems = self._problems()
         for field in self._fields:
-            hints = self.query(f"#hint-{field.name}")
-            if hints:
-                hint = hints.first(Label)
-                hint.update(problems.get(field.name, field.hint))
-                hint.set_class(field.name in problems, "problem")
+            wrong = self.query_one(f"#wrong-{field.name}", Label)
+            wrong.update(problems.get(field.name, ""))
+            wrong.display = field.name in problems
 
     def on_input_submitted(self) -> None:
         """Enter shows the preview; once it was shown, enter starts it."""
@@ -181,7 +193,7 @@ class Trigger(ModalScreen[None]):
             self._go_on()
 
     def _go_on(self) -> None:
-        if not self._fields and not self.query("#nodes"):
+        if not self._whole:
             return
         self._gamenode.work(self._start if self._previewed is not None else self._preview, group="trigger")
 

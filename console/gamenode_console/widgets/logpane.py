@@ -14,6 +14,7 @@ from rich.style import Style
 from textual import events
 from textual.color import Color
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.worker import Worker
@@ -46,6 +47,24 @@ class LogPane(ScrollView, can_focus=True):
         #: The scroll bar is moved by the pane, and not by a hand.
         self._placing = False
         self._looking: Worker[None] | None = None
+
+    class AllWanted(Message):
+        """The log was not loaded from its beginning, and somebody wants to see that."""
+
+        def __init__(self, pane: LogPane) -> None:
+            super().__init__()
+            self.pane = pane
+
+        @property
+        def control(self) -> LogPane:
+            """The pane."""
+            return self.pane
+
+    def show_from_start(self, book: LogBook) -> None:
+        """Shows another log from its beginning, and holds there."""
+        self.view.follow_book(book)
+        self.view.hold()
+        self._show()
 
     def follow_book(self, book: LogBook) -> None:
         """Shows another log from its end; what was searched for and filtered belongs to the one before."""
@@ -114,8 +133,8 @@ class LogPane(ScrollView, can_focus=True):
         return Strip(self._segments(self._rows[y], base)).adjust_cell_length(width, base)
 
     def _nothing(self) -> str:
-        if self.view.filtered:
-            return f"no line has {texts.one_line(self.view.filtered)}"
+        if self.view.finding.filtered:
+            return f"no line has {texts.one_line(self.view.finding.filtered)}"
         return self.book.status.text or "nothing has been written yet"
 
     def _segments(self, row: Row, base: Style) -> list[Segment]:
@@ -125,7 +144,7 @@ class LogPane(ScrollView, can_focus=True):
         text = ground + looks.get(line.note, Style.null()) if line.note else ground
         return [
             *self._front(row, base + looks["dim"]),
-            *_highlighted(row.text, view.wanted, text, ground + looks["hit"]),
+            *_highlighted(row.text, view.finding.wanted, text, ground + looks["hit"]),
         ]
 
     def _front(self, row: Row, dim: Style) -> list[Segment]:
@@ -174,7 +193,9 @@ class LogPane(ScrollView, can_focus=True):
         self._show()
 
     def action_scroll_top(self) -> None:
-        """To the first line that is here."""
+        """To the first line that is here; from there, what comes before it is wanted too."""
+        if self.book.earlier and not self.view.following and self.view.place <= (0, 0):
+            self.post_message(self.AllWanted(self))
         self.view.go_to(0)
         self._show()
 
@@ -221,7 +242,7 @@ class LogPane(ScrollView, can_focus=True):
 
     def action_search(self) -> None:
         """Asks what to look for."""
-        asked = self.view.searched
+        asked = self.view.finding.searched
         ask(self, Question("/", asked, done=self.search, history=_SEARCHES, placeholder="text, or ~expression"))
 
     def search(self, text: str) -> str:
@@ -235,7 +256,7 @@ class LogPane(ScrollView, can_focus=True):
 
     def action_filter(self) -> None:
         """Asks which lines to show alone."""
-        asked = self.view.filtered
+        asked = self.view.finding.filtered
         ask(self, Question("&", asked, done=self.show_only, history=_SEARCHES, placeholder="text, or ~expression"))
 
     def show_only(self, text: str) -> str:
@@ -287,9 +308,9 @@ class LogPane(ScrollView, can_focus=True):
         view = self.view
         if view.opened is not None:
             view.open_or_close()
-        elif view.searched:
+        elif view.finding.searched:
             view.look_for("")
-        elif view.filtered:
+        elif view.finding.filtered:
             view.show_only("")
         else:
             return False
