@@ -27,6 +27,7 @@ from gamenode_server.doors import Doors
 from gamenode_server.hub import Hub
 from gamenode_server.identity.ca import Cluster, open_cluster
 from gamenode_server.identity.renewals import Renewals
+from gamenode_server.metrics.exporting import metrics_served
 from gamenode_server.place import Place
 from gamenode_server.rpc.agent_link import AgentLink
 from gamenode_server.rpc.interceptor import LiveCalls
@@ -54,6 +55,8 @@ class Server:
     doors: Doors
     place: Place
     bound: Bound
+    #: Empty where there are no metrics.
+    metrics_listen: str = ""
 
 
 @asynccontextmanager
@@ -73,14 +76,22 @@ async def open_server(settings: ServerSettings, *, lock: Lock | None = None) -> 
                 # What was not said is a guess, and must not replace what an agent was told (`set-server`).
                 core.dispatch.addresses = doors.advertised().agents
             try:
-                place.publish(
-                    version=core.version,
-                    listen=bound.listen,
-                    join_listen=bound.join_listen,
-                    control_socket=bound.control_socket,
-                    control_listen=bound.control_listen,
-                )
-                yield Server(core, doors, place, bound)
+                async with metrics_served(
+                    core,
+                    doors.live,
+                    address=settings.metrics_listen,
+                    database=place.database,
+                    most_nodes=settings.metrics_nodes,
+                ) as metrics_listen:
+                    place.publish(
+                        version=core.version,
+                        listen=bound.listen,
+                        join_listen=bound.join_listen,
+                        control_socket=bound.control_socket,
+                        control_listen=bound.control_listen,
+                        metrics_listen=metrics_listen,
+                    )
+                    yield Server(core, doors, place, bound, metrics_listen)
             finally:
                 place.withdraw()
                 drain_core(core)
@@ -95,7 +106,11 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Server]:
     async with open_server(settings) as server:
         bound = server.bound
         same = replace(
-            settings, listen=bound.listen, join_listen=bound.join_listen, control_listen=bound.control_listen
+            settings,
+            listen=bound.listen,
+            join_listen=bound.join_listen,
+            control_listen=bound.control_listen,
+            metrics_listen=server.metrics_listen,
         )
         async with standby_kept(server.place, same):
             yield server

@@ -164,7 +164,8 @@ async def _serve(settings: ServerSettings, lock: Lock | None = None) -> None:
     async with open_server(settings, lock=lock) as running:
         bound = running.bound
         control = ",".join(filter(None, (str(bound.control_socket), bound.control_listen)))
-        _announce(f"ready agents={bound.listen} join={bound.join_listen} control={control} pid={os.getpid()}")
+        metrics = f" metrics={running.metrics_listen}" if running.metrics_listen else ""
+        _announce(f"ready agents={bound.listen} join={bound.join_listen} control={control}{metrics} pid={os.getpid()}")
         await stopping.wait()
         logger.info("stopping")
     logger.info("stopped")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gamenode_proto.process.logs import FORMATS, LEVELS
-from gamenode_proto.process.parsers import address, addresses, duration, one_of, path, size, texts
+from gamenode_proto.process.parsers import address, addresses, duration, integer, one_of, path, size, texts
 from gamenode_proto.process.settings import setting
 from gamenode_proto.transport import Keepalive
 from gamenode_server.identity.login import UnixRoles
@@ -35,6 +35,14 @@ def _unix_roles(value: Any) -> tuple[str, ...]:
     return items
 
 
+def _on_loopback(value: Any) -> str:
+    """`HOST:PORT`, or a port of this machine only."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and text.removeprefix(":").isdecimal():
+        text = f"127.0.0.1:{text.removeprefix(':')}"
+    return address(text)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """What a server is told at its start."""
@@ -46,6 +54,12 @@ class ServerSettings:
     join_listen: str = setting("0.0.0.0:7444", doc="Where hosts join (TLS). Port 0 picks one.", parse=address)
     control_listen: str = setting(
         "", doc="Where operators with credentials connect (mTLS); empty: nowhere. Port 0 picks one.", parse=address
+    )
+    metrics_listen: str = setting(
+        "",
+        doc="Where Prometheus finds metrics (plain HTTP); empty: nowhere. A bare port is on loopback.",
+        parse=_on_loopback,
+        metavar="[HOST:]PORT",
     )
     advertise: tuple[str, ...] = setting(
         (), doc="Addresses that go into every join token, best first.", parse=addresses
@@ -79,12 +93,15 @@ class ServerSettings:
     keep_runs: float = setting(30 * DAY, doc="How long ended runs are kept.", parse=duration, hidden=True)
     keep_failed_runs: float = setting(90 * DAY, doc="How long failed runs are kept.", parse=duration, hidden=True)
     keep_events: float = setting(30 * DAY, doc="How long events outside of runs are kept.", hidden=True)
+    metrics_nodes: int = setting(1000, doc="Up to so many nodes have metrics of their own.", parse=integer, hidden=True)
     log_space: int = setting(5 << 30, doc="What all logs may take on disk.", parse=size, hidden=True)
 
     def __post_init__(self) -> None:
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')}: must be more than no time")
+        if self.metrics_nodes < 0:
+            raise ValueError("metrics-nodes: must be at least 0")
         if not self.heartbeat < self.suspect < self.offline:
             raise ValueError(
                 f"heartbeat ({self.heartbeat:g} s), suspect ({self.suspect:g} s) and offline ({self.offline:g} s) "

@@ -60,7 +60,7 @@ class Doors:
         self._settings = settings
         self._cluster = cluster
         self._store = store
-        self._live = live
+        self.live = live
         self._bound: Bound | None = None
         self.ledger = Ledger(store, key=cluster.audit_key, signer=cluster.ticket_key, checkpoints=place.checkpoints)
         # Whoever the system lets at the system socket may operate; the settings can say otherwise.
@@ -128,9 +128,9 @@ class Doors:
     def user_changed(self, change: UserChanged) -> None:
         """Ends the calls of a user that was shut out, and of local users who have another role by the change."""
         if change.error is not None:
-            self._live.close(user_key(change.name), change.error)
+            self.live.close(user_key(change.name), change.error)
         for source in self.desk.use(self._roles()):
-            self._live.close(source, Error(Code.UNAUTHENTICATED, "what this user may do has changed; log in again"))
+            self.live.close(source, Error(Code.UNAUTHENTICATED, "what this user may do has changed; log in again"))
         if self._bound is not None:
             socket = self._bound.control_socket
             for path in (socket, login_socket_path(socket)):

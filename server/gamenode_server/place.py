@@ -96,7 +96,14 @@ class Place:
         return lock
 
     def publish(
-        self, *, version: str, listen: str, join_listen: str, control_socket: Path, control_listen: str
+        self,
+        *,
+        version: str,
+        listen: str,
+        join_listen: str,
+        control_socket: Path,
+        control_listen: str,
+        metrics_listen: str = "",
     ) -> None:
         """Tells clients where the server is."""
         document = {
@@ -106,7 +113,7 @@ class Place:
             "join_listen": join_listen,
             "control_socket": str(control_socket),
             "control_listen": control_listen or None,
-            "metrics_listen": None,
+            "metrics_listen": metrics_listen or None,
         }
         ports = {"listen": listen, "join_listen": join_listen, "control_listen": control_listen}
         write_private(self.ports, json.dumps(ports).encode())

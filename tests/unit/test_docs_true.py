@@ -25,6 +25,7 @@ PAGES = [
         "docs/mission.md",
         "docs/promises.md",
         "docs/operating.md",
+        "docs/monitoring.md",
         "docs/games.md",
     )
 ]

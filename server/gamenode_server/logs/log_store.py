@@ -73,6 +73,8 @@ class LogStore:
         self._closed = False
         #: The last thing the disk refused; None when it takes logs.
         self.problem: str | None = None
+        #: What has come in since the start, also what was there already.
+        self.received_bytes = 0
 
     # -- uploads ------------------------------------------------------------------------------------------------------
 
@@ -92,6 +94,7 @@ class LogStore:
                 await self._room.wait()
         size = len(data)
         self._pending += size
+        self.received_bytes += size
         future = self._put(ref, lambda logs: logs.append(ref, offset, data, records), urgent=False, size=size)
         future.add_done_callback(lambda done: self._done(done, size))
         return future

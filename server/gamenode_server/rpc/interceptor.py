@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias, cast
@@ -36,6 +37,17 @@ class LiveCalls:
 
     def __init__(self) -> None:
         self._timeouts: dict[str, dict[asyncio.Timeout, Error | None]] = {}
+        self._operators: Counter[str] = Counter()
+
+    @property
+    def operators(self) -> int:
+        """How many operators have a call that is being served, each counted once."""
+        return len(self._operators)
+
+    @property
+    def operator_calls(self) -> int:
+        """How many calls of operators are being served; a console keeps a few open."""
+        return self._operators.total()
 
     def close(self, key: str, error: Error) -> None:
         """Ends every call of the callers with this `key` with this error; a node's is its id."""
@@ -52,6 +64,8 @@ class LiveCalls:
         calls = self._timeouts.setdefault(principal.key, {})
         timeout = asyncio.timeout(remaining)
         calls[timeout] = None
+        if principal.role is not None:
+            self._operators[principal.key] += 1
         try:
             async with timeout:
                 yield
@@ -66,6 +80,9 @@ class LiveCalls:
             del calls[timeout]
             if not calls:
                 self._timeouts.pop(principal.key, None)
+                self._operators.pop(principal.key, None)
+            elif principal.role is not None:
+                self._operators[principal.key] -= 1
 
 
 def _expired(principal: Principal) -> GameNodeError:

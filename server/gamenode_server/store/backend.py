@@ -42,6 +42,8 @@ class Backend:
         self.health = Health.OK
         #: Called on the writer's thread with each change of `health`.
         self.on_health: Callable[[Health], None] = _ignore
+        #: Called on the writer's thread with the seconds that each commit took.
+        self.on_commit: Callable[[float], None] = _ignore
         self._in_memory = path == engine.MEMORY
         self._path = path
         if not self._in_memory:
@@ -95,6 +97,7 @@ class Backend:
 
     def commit(self, tx: Transaction) -> None:
         """See `writer.Backend`. Raises GameNodeError STORAGE_FULL where there is no space."""
+        began = time.monotonic()
         try:
             if not tx.flush():
                 self._connection.rollback()
@@ -105,6 +108,7 @@ class Backend:
             self._connection.commit()
         except self._errors as error:
             raise self._translated(error) from error
+        self.on_commit(time.monotonic() - began)
         failpoint("store.committed")
         self._sequences = tx.sequences
         self._checkpointed = False
@@ -225,5 +229,5 @@ class Backend:
         )
 
 
-def _ignore(_: Health) -> None:
+def _ignore(_: object) -> None:
     return

@@ -70,6 +70,10 @@ class Store:
         """The clock that operations get their time from."""
         return self._backend.clock
 
+    def time_commits(self, observe: Callable[[float], None]) -> None:
+        """From now on `observe`, on the writer's thread and quick, is told how many seconds each commit took."""
+        self._backend.on_commit = observe
+
     async def apply(self, operation: Callable[[Transaction], R]) -> R:
         """Runs `operation(tx)` on the writer's thread; returns its result once it is durable, or raises what it raised.
 
