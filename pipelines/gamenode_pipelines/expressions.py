@@ -93,13 +93,20 @@ def whole(template: str) -> str | None:
     return None
 
 
-def evaluate(source: str, scope: Scope, guard: Guard | None = None, *, whole: bool = True) -> Scalar | None:
-    """The value of an expression, given without its `${{ }}`.
+def evaluate(
+    source: str,
+    scope: Scope,
+    guard: Guard | None = None,
+    *,
+    whole: bool = True,
+    roots: tuple[str, ...] = ROOTS,
+) -> Scalar | None:
+    """The value of an expression, given without its `${{ }}`; `roots` is what it may begin with.
 
     Raises ExpressionError where it cannot be read, names something that does not exist, is no single value, or is one
     that the guard refuses.
     """
-    value = _value(source, scope)
+    value = _value(source, scope, roots)
     if value is None or isinstance(value, str | int | float | bool):
         if guard is not None:
             try:
@@ -117,7 +124,7 @@ def is_true(source: str, scope: Scope) -> bool:
     return not source or bool(_value(source, scope))
 
 
-def render(template: str, scope: Scope, guard: Guard | None = None) -> str:
+def render(template: str, scope: Scope, guard: Guard | None = None, *, roots: tuple[str, ...] = ROOTS) -> str:
     """A text with each `${{ }}` replaced by its value: `true`, `false`, numbers as written, nothing as ''.
 
     Raises ExpressionError as `evaluate` does.
@@ -130,7 +137,7 @@ def render(template: str, scope: Scope, guard: Guard | None = None) -> str:
     for part in parts:
         if not part.closed:
             raise ExpressionError(part.source, "the ${{ has no }}")
-        value = to_text(evaluate(part.source, scope, guard, whole=False))
+        value = to_text(evaluate(part.source, scope, guard, whole=False, roots=roots))
         size += len(value)
         if size > MAX_RESULT:
             raise ExpressionError(part.source, f"the text grows beyond {MAX_RESULT} characters")
@@ -217,7 +224,7 @@ class Branch:
 
     def roots(self) -> dict[str, object]:
         """What a sandboxed expression can begin with."""
-        return {name: self.member(name) for name in ROOTS if name in self._items}
+        return {name: self.member(name) for name in self._items}
 
     def member(self, name: object) -> object:
         """The item of this name, wrapped in its turn; raises LookupError."""
@@ -233,28 +240,30 @@ class Branch:
 
 def _is_open(path: tuple[str, ...]) -> bool:
     """Whether the names below are not known beforehand."""
-    return path in (("env",), ("node", "labels")) or (path[0] == "steps" and path[2:] == ("outputs",))
+    return path in (("env",), ("node", "labels"), ("event", "labels"), ("event", "data")) or (
+        path[0] == "steps" and path[2:] == ("outputs",)
+    )
 
 
-def _value(source: str, scope: Scope) -> object:
+def _value(source: str, scope: Scope, roots: tuple[str, ...] = ROOTS) -> object:
     try:
-        if path := _plain_path(source):
+        if path := _plain_path(source, roots):
             value: object = Branch((), scope)
             for name in path:
                 value = member(value, name)
             return value
         from gamenode_pipelines import sandbox  # imported late: most pipelines do without its 100 ms
 
-        return sandbox.compiled(source)(Branch((), scope))
+        return sandbox.compiled(source, roots)(Branch((), scope))
     except LookupError as error:
         raise ExpressionError(source, str(error.args[0]) if error.args else "not found") from error
 
 
 @lru_cache(maxsize=2048)
-def _plain_path(source: str) -> tuple[str, ...]:
+def _plain_path(source: str, roots: tuple[str, ...] = ROOTS) -> tuple[str, ...]:
     """The names of an expression that is only a path, such as `node.labels.region`; else nothing."""
     match = _PATH.fullmatch(source)
-    return tuple(source.strip().split(".")) if match and match[1] in ROOTS else ()
+    return tuple(source.strip().split(".")) if match and match[1] in roots else ()
 
 
 @lru_cache(maxsize=2048)

@@ -54,10 +54,10 @@ _SHAPES: Final = (
 
 
 @lru_cache(maxsize=1024)
-def compiled(source: str) -> Callable[[Branch], object]:
-    """An expression as a function of the scope. Raises ExpressionError."""
+def compiled(source: str, roots: tuple[str, ...] = ROOTS) -> Callable[[Branch], object]:
+    """An expression as a function of the scope, whose names `roots` are. Raises ExpressionError."""
     try:
-        expression = _TextOperands().visit(_parse(source))
+        expression = _TextOperands().visit(_parse(source, roots))
         body = [nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)]
         function = TemplateExpression(_ENVIRONMENT.from_string(nodes.Template(body, lineno=1)), undefined_to_none=False)
     except (TemplateError, SyntaxError, RecursionError, MemoryError) as error:
@@ -95,7 +95,7 @@ def paths(source: str) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def _parse(source: str) -> nodes.Expr:
+def _parse(source: str, roots: tuple[str, ...] = ROOTS) -> nodes.Expr:
     """The expression as Jinja reads it, after everything in it has been found to be allowed."""
     if len(source) > MAX_SOURCE:
         raise ExpressionError(source, f"has {len(source)} characters; at most {MAX_SOURCE} are allowed")
@@ -111,7 +111,7 @@ def _parse(source: str) -> nodes.Expr:
         raise ExpressionError(source, _reason(error)) from error
     try:
         for node in _descendants(expression):
-            if problem := _node_problem(node, source):
+            if problem := _node_problem(node, source, roots):
                 raise ExpressionError(source, *problem[:1], suggestion=problem[1])
     except RecursionError as error:
         raise ExpressionError(source, _reason(error)) from error
@@ -127,17 +127,17 @@ def _descendants(node: nodes.Node) -> Iterator[Any]:
         waiting += reversed(list(node.iter_child_nodes()))
 
 
-def _node_problem(node: nodes.Node, source: str) -> tuple[str, str] | None:
+def _node_problem(node: nodes.Node, source: str, roots: tuple[str, ...]) -> tuple[str, str] | None:
     """What is not allowed about one node, with the nearest allowed word."""
     match node:
-        case nodes.Name(name=name) if name not in ROOTS:
+        case nodes.Name(name=name) if name not in roots:
             if name == "instance":
                 return "not yet: `instance` in expressions", ""
             hint = ""
             if dashed := re.search(rf"([\w.]+)-{re.escape(name)}\b", source):
                 owner, _, key = dashed[1].rpartition(".")
                 hint = f'; a name with a dash is written {owner}["{key}-{name}"]' if owner else ""
-            return f"there is no {shown(name)} here; there are {', '.join(ROOTS)}{hint}", nearest(name, ROOTS)
+            return f"there is no {shown(name)} here; there are {', '.join(roots)}{hint}", nearest(name, roots)
         case nodes.Filter(name=name) if name not in _FILTERS:
             return f"there is no filter {shown(name)}; there are {', '.join(sorted(_FILTERS))}", nearest(name, _FILTERS)
         case nodes.Test(name=name) if name not in _TESTS:

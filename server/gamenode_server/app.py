@@ -18,7 +18,12 @@ from gamenode_proto.process.addresses import join_address, split_address
 from gamenode_proto.process.clock import wall_clock
 from gamenode_proto.process.locks import Lock
 from gamenode_proto.process.places import control_socket_path, default_data_dir
-from gamenode_proto.v1 import agent_link_pb2_grpc, pipeline_management_pb2_grpc, state_management_pb2_grpc
+from gamenode_proto.v1 import (
+    agent_link_pb2_grpc,
+    notifiers_pb2_grpc,
+    pipeline_management_pb2_grpc,
+    state_management_pb2_grpc,
+)
 from gamenode_server.config import EmbeddedSettings, ServerSettings
 from gamenode_server.controller.nodes import quarantine_node
 from gamenode_server.core import Core, drain_core, make_core, run_core, start_core
@@ -28,10 +33,14 @@ from gamenode_server.hub import Hub
 from gamenode_server.identity.ca import Cluster, open_cluster
 from gamenode_server.identity.renewals import Renewals
 from gamenode_server.metrics.exporting import metrics_served
+from gamenode_server.notifiers.delivery import Delivery
+from gamenode_server.notifiers.notifying import Notifying
+from gamenode_server.notifiers.reading import read
 from gamenode_server.place import Place
 from gamenode_server.rpc.agent_link import AgentLink
 from gamenode_server.rpc.interceptor import LiveCalls
 from gamenode_server.rpc.listeners import Bound, Service
+from gamenode_server.rpc.notifiers import Notifiers
 from gamenode_server.rpc.pipeline_management import PipelineManagement
 from gamenode_server.rpc.schedules import ScheduledRuns
 from gamenode_server.rpc.state_management import StateManagement
@@ -141,6 +150,13 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
             clock=core.clock,
             tick=core.intervals.tick,
         )
+        notifying = Notifying(
+            [Delivery(each, wall=core.wall, version=core.version) for each in read(settings.notifiers)],
+            store=store,
+            hub=hub,
+            wall=core.wall,
+            incarnation=lambda: core.dispatch.incarnation,
+        )
         doors = Doors(
             settings,
             store=store,
@@ -151,11 +167,11 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
             live=live,
             quarantine=lambda node_id, reason: quarantine_node(core.plans, node_id=node_id, reason=reason),
             agents=_agent_services(settings, core),
-            operators=_operator_services(core, scheduler),
+            operators=_operator_services(core, scheduler, notifying),
         )
         await start_core(core)
         async with asyncio.TaskGroup() as group:
-            running = (doors.run(), run_core(core, settings), scheduler.run())
+            running = (doors.run(), run_core(core, settings), scheduler.run(), notifying.run())
             tasks = [group.create_task(work) for work in running]
             yield core, doors
             for task in tasks:
@@ -170,9 +186,10 @@ def _agent_services(settings: ServerSettings, core: Core) -> list[Service]:
     ]
 
 
-def _operator_services(core: Core, scheduler: Scheduler) -> list[Service]:
+def _operator_services(core: Core, scheduler: Scheduler, notifying: Notifying) -> list[Service]:
     pipelines = PipelineManagement(core, scheduler)
-    state = StateManagement(core, scheduler)
+    state = StateManagement(core, scheduler, notifying)
+    notifiers = Notifiers(notifying)
     return [
         Service(
             "gamenode.v1.PipelineManagement",
@@ -182,6 +199,7 @@ def _operator_services(core: Core, scheduler: Scheduler) -> list[Service]:
             "gamenode.v1.StateManagement",
             lambda s: state_management_pb2_grpc.add_StateManagementServicer_to_server(state, s),
         ),
+        Service("gamenode.v1.Notifiers", lambda s: notifiers_pb2_grpc.add_NotifiersServicer_to_server(notifiers, s)),
     ]
 
 

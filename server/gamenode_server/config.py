@@ -15,6 +15,7 @@ from gamenode_proto.process.settings import setting
 from gamenode_proto.transport import Keepalive
 from gamenode_server.identity.login import UnixRoles
 from gamenode_server.intervals import Intervals
+from gamenode_server.notifiers.reading import as_written
 
 DAY = 86_400.0
 _MORE_THAN_NOTHING = (
@@ -93,6 +94,12 @@ class ServerSettings:
     keep_runs: float = setting(30 * DAY, doc="How long ended runs are kept.", parse=duration, hidden=True)
     keep_failed_runs: float = setting(90 * DAY, doc="How long failed runs are kept.", parse=duration, hidden=True)
     keep_events: float = setting(30 * DAY, doc="How long events outside of runs are kept.", hidden=True)
+    notifiers: tuple[dict[str, Any], ...] = setting(
+        (),
+        doc="Who is told of events; a list in the config file, see `docs/notifiers.md`.",
+        parse=as_written,
+        hidden=True,
+    )
     metrics_nodes: int = setting(1000, doc="Up to so many nodes have metrics of their own.", parse=integer, hidden=True)
     log_space: int = setting(5 << 30, doc="What all logs may take on disk.", parse=size, hidden=True)
 

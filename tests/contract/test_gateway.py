@@ -11,7 +11,14 @@ import pytest
 from gamenode_console import discovery
 from gamenode_console.gateway import Gateway, open_gateway
 from gamenode_pipelines.errors import Code, GameNodeError
-from gamenode_proto.v1 import administration_pb2, common_pb2, pipeline_management_pb2, state_management_pb2, work_pb2
+from gamenode_proto.v1 import (
+    administration_pb2,
+    common_pb2,
+    notifiers_pb2,
+    pipeline_management_pb2,
+    state_management_pb2,
+    work_pb2,
+)
 from support.control_messages import a_node, a_run, a_run_document, a_task
 from support.fake_control import FakeControl, fake_control
 
@@ -297,10 +304,12 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "RevokeUser": gateway.administration.revoke_user("u"),
         "ListAudit": gateway.administration.list_audit(),
         "VerifyAudit": gateway.administration.verify_audit(),
+        "ListNotifiers": gateway.notifiers.list_notifiers(),
+        "TestNotifier": gateway.notifiers.test_notifier("n"),
     }
     methods = {
         method.name
-        for module in (pipeline_management_pb2, state_management_pb2, administration_pb2)
+        for module in (pipeline_management_pb2, state_management_pb2, administration_pb2, notifiers_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

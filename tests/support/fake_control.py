@@ -21,7 +21,12 @@ from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto import transport
 from gamenode_proto.errors import translated
 from gamenode_proto.process.places import login_socket_path
-from gamenode_proto.v1 import administration_pb2_grpc, pipeline_management_pb2_grpc, state_management_pb2_grpc
+from gamenode_proto.v1 import (
+    administration_pb2_grpc,
+    notifiers_pb2_grpc,
+    pipeline_management_pb2_grpc,
+    state_management_pb2_grpc,
+)
 
 SERVICES: Mapping[str, tuple[type[Any], Callable[..., None]]] = {
     "PipelineManagement": (
@@ -36,6 +41,7 @@ SERVICES: Mapping[str, tuple[type[Any], Callable[..., None]]] = {
         administration_pb2_grpc.AdministrationServicer,
         administration_pb2_grpc.add_AdministrationServicer_to_server,
     ),
+    "Notifiers": (notifiers_pb2_grpc.NotifiersServicer, notifiers_pb2_grpc.add_NotifiersServicer_to_server),
 }
 
 

@@ -26,6 +26,7 @@ PAGES = [
         "docs/promises.md",
         "docs/operating.md",
         "docs/monitoring.md",
+        "docs/notifiers.md",
         "docs/games.md",
     )
 ]

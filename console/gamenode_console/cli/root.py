@@ -22,6 +22,7 @@ class GameNode(RootGroup):
         "events": (f"{_CLI}.events", "events", "What happened, and what happens."),
         "explain": (f"{_CLI}.explain", "explain", "What a key of pipeline files is for."),
         "node": (f"{_CLI}.node", "node", "The hosts that run an agent."),
+        "notifier": (f"{_CLI}.notifier", "notifier", "Who is told of events, and how that goes."),
         "pipeline": (f"{_CLI}.pipeline", "pipeline", "Templates: store, check, show and run them."),
         "run": (f"{_CLI}.run", "run", "Runs of pipelines: watch, wait, cancel, logs."),
         "status": (f"{_CLI}.status", "status", "What needs attention, oldest first."),

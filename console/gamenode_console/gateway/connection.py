@@ -12,6 +12,7 @@ from gamenode_console.gateway import network
 from gamenode_console.gateway.administration import AdministrationCalls
 from gamenode_console.gateway.containers import ContainerCalls
 from gamenode_console.gateway.link import STREAM_PATIENCE, Link, Login
+from gamenode_console.gateway.notifiers import NotifierCalls
 from gamenode_console.gateway.pipelines import PipelineCalls
 from gamenode_console.gateway.state import StateCalls
 from gamenode_pipelines.errors import GameNodeError
@@ -29,6 +30,7 @@ class Gateway:
         self.state = StateCalls(link, clock=clock)
         self.containers = ContainerCalls(link)
         self.administration = AdministrationCalls(link)
+        self.notifiers = NotifierCalls(link)
 
 
 def _silent(text: str) -> None:

@@ -291,7 +291,8 @@ def schema(classes: Sequence[type[Any]]) -> dict[str, Any]:
     for cls in classes:
         properties: dict[str, Any] = {}
         for item in settings_of(cls):
-            about = {"type": kinds.get(item.parse, "string"), "description": item.doc}
+            other = ["string", "array"] if isinstance(item.default, tuple) else "string"
+            about = {"type": kinds.get(item.parse, other), "description": item.doc}
             if default := shown(item):
                 about["default"] = default
             properties[item.flag] = about

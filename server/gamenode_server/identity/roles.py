@@ -85,6 +85,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "/gamenode.v1.Administration/RevokeUser": _ADMINISTERS,
         "/gamenode.v1.Administration/ListAudit": _AUDITS,
         "/gamenode.v1.Administration/VerifyAudit": _AUDITS,
+        "/gamenode.v1.Notifiers/ListNotifiers": _SEES,
+        "/gamenode.v1.Notifiers/TestNotifier": _OPERATES,
         "/grpc.health.v1.Health/Check": _ANYONE,
         "/grpc.health.v1.Health/List": _ANYONE,
         "/grpc.health.v1.Health/Watch": _ANYONE,

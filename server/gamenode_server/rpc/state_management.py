@@ -22,6 +22,7 @@ from gamenode_server.controller.nodes import label_node, remove_node, revoke_nod
 from gamenode_server.core import Core
 from gamenode_server.hub import NOW, EventFilter
 from gamenode_server.identity import principals
+from gamenode_server.notifiers.notifying import Notifying
 from gamenode_server.records import Node
 from gamenode_server.rpc import containers, documents, finding
 from gamenode_server.rpc.log_tail import LogTail, read_log
@@ -43,9 +44,10 @@ _ADMIN_STATES = {ADMIN_STATE[state]: state for state in (AdminState.ACTIVE, Admi
 class StateManagement(state_management_pb2_grpc.StateManagementServicer):
     """Serves operators."""
 
-    def __init__(self, core: Core, scheduler: Scheduler) -> None:
+    def __init__(self, core: Core, scheduler: Scheduler, notifying: Notifying) -> None:
         self._core = core
         self._scheduler = scheduler
+        self._notifying = notifying
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """What needs attention, and the server's own figures."""
@@ -64,6 +66,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             storage=storage,
             log_problem=core.logs.problem,
             schedules_failed=self._scheduler.failed(),
+            notifiers_failing=await self._notifying.failing(),
             engines_away={s.node_id: s.engine_since for s in core.sessions if engine_away(s.facts)},
         )
         return pb.GetStatusResponse(

@@ -41,12 +41,13 @@ def attention(
     log_problem: str | None = None,
     engines_away: Mapping[str, float] = MappingProxyType({}),
     schedules_failed: Mapping[str, tuple[float, str]] = MappingProxyType({}),
+    notifiers_failing: Mapping[str, tuple[float, str]] = MappingProxyType({}),
 ) -> list[Attention]:
     """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates.
 
     `log_problem` is why logs cannot be written, where they cannot. `engines_away` has the connected nodes whose
     container engine does not answer, and since when; `schedules_failed` those that could not start their run, when
-    and why.
+    and why; `notifiers_failing` those that can tell nobody, since when and why.
     """
     found = [item for run in runs if (item := _run(run)) is not None]
     for node in nodes:
@@ -56,6 +57,9 @@ def attention(
     for name, (since, error) in schedules_failed.items():
         text = f"schedule {name} could not start its run: {error}"
         found.append(Attention(since, "schedule", name, name, text, "gamenode schedule ls"))
+    for name, (since, error) in notifiers_failing.items():
+        text = f"notifier {name} can tell nobody: {error}"
+        found.append(Attention(since, "notifier", name, name, text, f"gamenode notifier test {name}"))
     if storage != "ok":
         text = (
             "the server's disk is full: nothing new is accepted"

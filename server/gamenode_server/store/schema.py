@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest revision in `migrations/versions`; what a database of this program is at.
-REVISION = "0002"
+REVISION = "0003"
 #: Marks the file as ours (SQLite's `application_id`): "GNOD".
 APPLICATION_ID = 0x474E4F44
 
@@ -166,6 +166,21 @@ requests = Table(
     Column("request_sha256", Text, nullable=False),
     Column("made", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What notifiers have still to tell, each by its event.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("notifier", Text, primary_key=True),
+    Column("cursor", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    #: Tries that failed.
+    Column("attempts", Integer, nullable=False),
+    #: JSON, as templates see it.
+    Column("event", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -177,24 +177,32 @@ def test_a_server_that_cannot_tell_says_so(tmp_path: Path) -> None:
         assert get(where, "/metrics")[0] == 503
 
 
-async def test_slow_clients_are_cut_off_and_have_only_so_many_places(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(serving, "PATIENCE", 1.0)
+def serving_threads() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+async def test_clients_that_say_nothing_have_only_so_many_places(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     registry.register(Gauges(a_snapshot, database=tmp_path / "none"))
     with served(registry) as where:
         slow = [socket.create_connection(where, timeout=10) for _ in range(serving.MOST_CONNECTIONS)]
-        for connection in slow:
-            connection.sendall(b"GET /met")
-        await until(lambda: sum("process_request_thread" in t.name for t in threading.enumerate()) >= len(slow))
+        await until(lambda: serving_threads() >= len(slow), seconds=serving.PATIENCE)
         with socket.create_connection(where, timeout=10) as one_more:
             assert one_more.recv(1) == b""
         for connection in slow:
-            assert await asyncio.to_thread(connection.recv, 1) == b""
             connection.close()
-        await until(lambda: not any("process_request_thread" in t.name for t in threading.enumerate()))
+        await until(lambda: not serving_threads())
         assert (await asyncio.to_thread(get, where, "/metrics"))[0] == 200
+
+
+async def test_a_slow_client_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(serving, "PATIENCE", 0.2)
+    registry = CollectorRegistry()
+    registry.register(Gauges(a_snapshot, database=tmp_path / "none"))
+    with served(registry) as where, socket.create_connection(where, timeout=20) as slow:
+        slow.sendall(b"GET /met")
+        assert await asyncio.to_thread(slow.recv, 1) == b""
+    await until(lambda: not serving_threads())
 
 
 def test_an_address_that_is_taken_is_one_clear_line() -> None:

@@ -24,12 +24,12 @@ from gamenode_server.store.statements import Statements
 from support.stores import a_run, a_task, opened
 
 #: A revision as it may come: rebuilds a table that others refer to, and fills a new column.
-NEXT = """
+NEXT = f"""
 from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
-revision = "0003"
-down_revision = "0002"
+revision = "9999"
+down_revision = "{schema.REVISION}"
 
 def upgrade() -> None:
     with op.batch_alter_table("runs", recreate="always") as batch:
@@ -44,7 +44,7 @@ from pathlib import Path
 from gamenode_server.store.engine import sqlite_writer
 from gamenode_server.store.migrate import prepare_schema
 engine = sqlite_writer(sys.argv[1])
-prepare_schema(engine.connect(), sys.argv[1], revision="0003", scripts=Path(sys.argv[2]))
+prepare_schema(engine.connect(), sys.argv[1], revision="9999", scripts=Path(sys.argv[2]))
 print("migrated")
 """
 
@@ -54,7 +54,7 @@ def scripts(tmp_path: Path) -> Path:
     """The migrations with one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0003_next.py").write_text(NEXT)
+    (folder / "versions" / "r9999_next.py").write_text(NEXT)
     return folder
 
 
@@ -96,7 +96,7 @@ def _migrate_in_child(path: Path, scripts: Path, armed: str) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:
         failpoints._armed = failpoints._parse(armed)
-        prepare_schema(sqlite_writer(path).connect(), path, revision="0003", scripts=scripts)
+        prepare_schema(sqlite_writer(path).connect(), path, revision="9999", scripts=scripts)
         os._exit(0)
     finally:
         os._exit(1)
@@ -143,7 +143,7 @@ def test_a_migration_keeps_every_row_also_of_tables_that_refer_to_it(filled: Pat
     assert connection.execute("SELECT id, run_id FROM tasks").fetchall() == [("t1", "r1")]
     assert connection.execute("SELECT count(*) FROM servers").fetchone() == (0,)
     connection.close()
-    assert _version(filled) == "0003"
+    assert _version(filled) == "9999"
 
 
 async def test_a_database_from_before_there_were_users_gets_them(tmp_path: Path) -> None:
@@ -168,9 +168,9 @@ def test_killed_at_every_statement_of_a_migration(filled: Path, scripts: Path, t
         shutil.copy(filled, path)
         if _migrate_in_child(path, scripts, f"store.migration=kill:{statement}") == 0:
             break
-        assert (_version(path), _schema(path)) == ("0002", old)
+        assert (_version(path), _schema(path)) == (schema.REVISION, old)
         assert _migrate_in_child(path, scripts, "") == 0  # and it works the next time
-        assert _version(path) == "0003"
+        assert _version(path) == "9999"
     assert 10 < statement < 59, "the failpoint was never reached, or never not"
 
 
@@ -178,13 +178,13 @@ def test_killed_before_its_commit(filled: Path, scripts: Path) -> None:
     old = _schema(filled)
     done = _migrate(filled, scripts, GAMENODE_FAILPOINTS="store.schema=kill")
     assert done.returncode == -signal.SIGKILL
-    assert (_version(filled), _schema(filled)) == ("0002", old)
+    assert (_version(filled), _schema(filled)) == (schema.REVISION, old)
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(filled: Path, scripts: Path) -> None:
     assert _migrate(filled, scripts).returncode == 0
     newer = _schema(filled)
-    with pytest.raises(GameNodeError, match="schema 0003") as caught:
+    with pytest.raises(GameNodeError, match="schema 9999") as caught:
         async with opened(filled):
             pass
     assert caught.value.code is Code.VERSION_MISMATCH
@@ -208,6 +208,6 @@ def test_everything_has_a_form_in_postgresql() -> None:
     assert put_run.count("%s") == len(schema.runs.columns)
     for table in schema.metadata.sorted_tables:
         made = str(CreateTable(table).compile(dialect=dialect))
-        assert ("BIGINT" in made) == (table.name in {"events", "audit"})
+        assert ("BIGINT" in made) == (table.name in {"events", "audit", "notifications"})
         for index in table.indexes:
             assert str(CreateIndex(index).compile(dialect=dialect))
