@@ -78,7 +78,7 @@ async def open_server(settings: ServerSettings, *, lock: Lock | None = None) -> 
     with place.take(lock):
         _raise_file_limit()
         cluster = open_cluster(place.identity, wall=wall_clock, may_create=not place.database.exists())
-        async with _built(settings, place, cluster) as (core, doors):
+        async with _built(settings, place, cluster) as (core, doors, notifying):
             core.dispatch.user_changed = doors.user_changed
             bound = await _open(doors, settings, place)
             if settings.advertise:
@@ -88,6 +88,7 @@ async def open_server(settings: ServerSettings, *, lock: Lock | None = None) -> 
                 async with metrics_served(
                     core,
                     doors.live,
+                    notifying,
                     address=settings.metrics_listen,
                     database=place.database,
                     most_nodes=settings.metrics_nodes,
@@ -126,7 +127,9 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> AsyncIterator[tuple[Core, Doors]]:
+async def _built(
+    settings: ServerSettings, place: Place, cluster: Cluster
+) -> AsyncIterator[tuple[Core, Doors, Notifying]]:
     """Every part of the server, running, but for its doors, which are shut."""
     hub = Hub()
     live = LiveCalls()
@@ -173,7 +176,7 @@ async def _built(settings: ServerSettings, place: Place, cluster: Cluster) -> As
         async with asyncio.TaskGroup() as group:
             running = (doors.run(), run_core(core, settings), scheduler.run(), notifying.run())
             tasks = [group.create_task(work) for work in running]
-            yield core, doors
+            yield core, doors, notifying
             for task in tasks:
                 task.cancel()
 

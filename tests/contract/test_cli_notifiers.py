@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ async def test_a_server_says_in_one_line_why_it_cannot_start_with_a_notifier(tmp
     assert said == (
         f"gamenode-server: notifier hook: url-file {tmp_path}/none cannot be read: No such file or directory\n"
     )
+
+
+async def test_a_stop_waits_for_no_receiver_and_the_message_is_told_by_the_next_server(tmp_path: Path) -> None:
+    over = threading.Event()
+    with receiving() as receiver:
+        receiver.answer = lambda handler: over.wait(60) and None
+        hook = {"name": "hook", "url": receiver.url, "events": ["token.created"], "timeout": "60s"}
+        async with running_cluster(tmp_path / "c", env=config(tmp_path, hook)) as cluster:
+            await cluster.cli("node", "token")
+            await until(lambda: receiver.got)
+            assert await asyncio.wait_for(cluster.server.kill(signal.SIGTERM), 9) == 0
+            receiver.answer = 200
+            over.set()
+            await cluster.start_server()
+            await until(lambda: _quiet(cluster))
+    assert len(receiver.ids) == 2
+    assert len(set(receiver.ids)) == 1
 
 
 async def test_without_notifiers_there_is_nothing_to_list_and_a_stop_is_quick(tmp_path: Path) -> None:

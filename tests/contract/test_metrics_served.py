@@ -30,15 +30,18 @@ def scrape(address: str) -> dict[tuple[str, str], float]:
 
 
 async def test_a_run_shows_in_the_metrics_and_everything_written_about_them_exists(tmp_path: Path) -> None:
-    async with running_cluster(tmp_path, agents=["eu-1"], env={"GAMENODE_METRICS_LISTEN": "0"}) as cluster:
+    config = tmp_path / "gamenode.yaml"
+    config.write_text("server: {notifiers: [{name: log, type: command, command: [/bin/true], events: run.succeeded}]}")
+    env = {"GAMENODE_METRICS_LISTEN": "0", "GAMENODE_CONFIG": str(config)}
+    async with running_cluster(tmp_path, agents=["eu-1"], env=env) as cluster:
         address = cluster.server_file["metrics_listen"]
         assert address.startswith("127.0.0.1:")
         await cluster.cli("pipeline", "run", "hello", "--node", "eu-1", "--wait")
 
         async def counted() -> bool:
-            return (await asyncio.to_thread(scrape, address)).get(
-                ("gamenode_node_cpu_percent", "node=eu-1")
-            ) is not None
+            found = await asyncio.to_thread(scrape, address)
+            told = found[("gamenode_notifications_total", "notifier=log,outcome=sent")]
+            return ("gamenode_node_cpu_percent", "node=eu-1") in found and told == 1
 
         await until(counted)
         found = await asyncio.to_thread(scrape, address)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gamenode_server.core import Core
 from gamenode_server.metrics.snapshot import Snapshot, take_snapshot
+from gamenode_server.notifiers.notifying import Notifying
 from gamenode_server.rpc.interceptor import LiveCalls
 
 #: Seconds for which a scrape waits for the loop.
@@ -21,7 +22,7 @@ FRESH = 0.5
 
 @asynccontextmanager
 async def metrics_served(
-    core: Core, live: LiveCalls, *, address: str, database: Path, most_nodes: int
+    core: Core, live: LiveCalls, notifying: Notifying, *, address: str, database: Path, most_nodes: int
 ) -> AsyncIterator[str]:
     """Serves metrics for as long as the `async with`; yields where, or '' where `address` is empty.
 
@@ -41,7 +42,7 @@ async def metrics_served(
     registry = CollectorRegistry()
     counting = Counting(registry, kind_of=_kinds(core), now=core.clock.now)
     core.store.time_commits(counting.observe_commit)
-    asking = _Asking(asyncio.get_running_loop(), lambda: take_snapshot(core, live, most_nodes=most_nodes))
+    asking = _Asking(asyncio.get_running_loop(), lambda: take_snapshot(core, live, notifying, most_nodes=most_nodes))
     registry.register(Gauges(asking.snapshot, database=database))
     ProcessCollector(registry=registry)
     async with asyncio.TaskGroup() as group:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from gamenode_proto.v1 import nodes_pb2
 from gamenode_server.metrics.snapshot import HostSample, Snapshot
+from gamenode_server.notifiers.standing import Standing
 
 _Measured = Callable[[nodes_pb2.Metrics], float]
 _HOST: Mapping[str, tuple[str, _Measured]] = {
@@ -58,6 +59,7 @@ class Gauges(Collector):
         yield _one("gamenode_store_bytes", "What the database takes on the disk.", self._store_bytes())
         yield CounterMetricFamily("gamenode_log_bytes", "Bytes of logs that agents sent.", now.log_bytes)
         yield _one("gamenode_nodes_left_out", "Nodes that are not named below: there are too many.", now.hosts_left_out)
+        yield from _notifiers(now.notifiers)
         yield from _hosts(now)
 
     def _store_bytes(self) -> int:
@@ -79,6 +81,20 @@ def _by(name: str, text: str, label: str, counts: Mapping[Any, int]) -> GaugeMet
     for word, count in counts.items():
         family.add_metric([str(word)], count)
     return family
+
+
+def _notifiers(standings: Mapping[str, Standing]) -> Iterator[Metric]:
+    queue = GaugeMetricFamily("gamenode_notifier_queue", "Messages that wait to be told.", labels=["notifier"])
+    failing = GaugeMetricFamily("gamenode_notifier_failing", "1 where nothing is delivered.", labels=["notifier"])
+    total = CounterMetricFamily(
+        "gamenode_notifications", "Events by what came of them.", labels=["notifier", "outcome"]
+    )
+    for name, now in standings.items():
+        queue.add_metric([name], now.queued)
+        failing.add_metric([name], float(bool(now.failing_since)))
+        for outcome in ("sent", "failed", "dropped", "deduplicated", "silenced"):
+            total.add_metric([name, outcome], getattr(now, outcome))
+    yield from (queue, failing, total)
 
 
 def _hosts(now: Snapshot) -> Iterator[Metric]:

@@ -13,6 +13,8 @@ from gamenode_pipelines.states import AdminState, NodeState, RunState, TaskState
 from gamenode_proto.v1 import nodes_pb2
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
+from gamenode_server.notifiers.notifying import Notifying
+from gamenode_server.notifiers.standing import Standing
 from gamenode_server.records import Node
 from gamenode_server.rpc.interceptor import LiveCalls
 from gamenode_server.store.engine import Health
@@ -46,9 +48,10 @@ class Snapshot:
     #: Empty where there are more nodes than are to be named.
     hosts: Sequence[HostSample]
     hosts_left_out: int
+    notifiers: Mapping[str, Standing]
 
 
-def take_snapshot(core: Core, live: LiveCalls, *, most_nodes: int) -> Snapshot:
+def take_snapshot(core: Core, live: LiveCalls, notifying: Notifying, *, most_nodes: int) -> Snapshot:
     """How it stands now. On the loop; costs what there is of nodes and live runs, and waits for nothing."""
     view, nodes = core.store.view, core.store.view.nodes()
     tasks: Counter[TaskState] = Counter()
@@ -73,6 +76,7 @@ def take_snapshot(core: Core, live: LiveCalls, *, most_nodes: int) -> Snapshot:
         log_bytes=core.logs.received_bytes,
         hosts=[_host(core, node) for node in named],
         hosts_left_out=len(nodes) - len(named),
+        notifiers={each.notifier.name: each.standing for each in notifying.listed()},
     )
 
 

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -72,32 +72,28 @@ class Notifying:
         self._incarnation = incarnation
         self._patience = patience
         self._grown = {name: asyncio.Event() for name in self._deliveries}
+        #: As they are in the store; all there once events are followed.
+        self._standings: dict[str, Standing] = {}
 
     async def run(self) -> None:
         """Follows and tells until it is cancelled."""
-        if not self._deliveries:
-            return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeated(self._follow, "events could not be followed"))
             for delivery in self._deliveries.values():
-                work = _Teller(self._store, delivery, self._grown[delivery.notifier.name], self._patience)
+                work = _Teller(
+                    self._store, delivery, self._grown[delivery.notifier.name], self._patience, self._changed
+                )
                 group.create_task(self._repeated(work.run, f"notifier {delivery.notifier.name} could not go on"))
 
-    async def listed(self) -> list[Shown]:
+    def listed(self) -> list[Shown]:
         """Every notifier by name, and how it stands."""
-        names = sorted(self._deliveries)
-        found: Mapping[str, Standing] = await self._store.apply(
-            lambda tx: {name: standing.standing(tx, name) for name in names}
-        )
         wall = self._wall()
-        notifiers = [self._deliveries[name].notifier for name in names]
-        return [Shown(each, found[each.name], each.silent(wall)) for each in notifiers]
+        notifiers = [self._deliveries[name].notifier for name in sorted(self._deliveries)]
+        return [Shown(each, self._standings.get(each.name, Standing()), each.silent(wall)) for each in notifiers]
 
-    async def failing(self) -> dict[str, tuple[float, str]]:
+    def failing(self) -> dict[str, tuple[float, str]]:
         """Those that can tell nobody, since when, and why."""
-        if not self._deliveries:
-            return {}
-        shown = [(each.notifier.name, each.standing) for each in await self.listed()]
+        shown = [(each.notifier.name, each.standing) for each in self.listed()]
         return {name: (now.failing_since, now.last_error) for name, now in shown if now.failing_since}
 
     async def test(self, name: str, *, by: str) -> Tried:
@@ -125,16 +121,23 @@ class Notifying:
             await self._store.writable()
 
     async def _follow(self) -> None:
-        cursor = await self._store.apply(standing.begin(list(self._deliveries), self._hub.newest))
+        cursor, standings = await self._store.apply(standing.begin(list(self._deliveries), self._hub.newest))
+        self._standings.update(standings)
+        if not self._deliveries:  # it is only noted, so that who comes back is not told of all that was meanwhile
+            await asyncio.get_running_loop().create_future()
         noted = cursor
         async for batch in self._hub.subscribe(after=cursor):
             if batch.resync and batch.cursor > noted:
                 logger.warning("events were deleted before the notifiers heard of them")
             heard = self._heard(batch)
             if heard or batch.cursor - noted >= UNNOTED:
-                for name in await self._store.apply(standing.take_in(heard, cursor=batch.cursor)):
+                for name, now in (await self._store.apply(standing.take_in(heard, cursor=batch.cursor))).items():
+                    self._changed(name, now)
                     self._grown[name].set()
                 noted = batch.cursor
+
+    def _changed(self, name: str, now: Standing) -> None:
+        self._standings[name] = now
 
     def _heard(self, batch: Batch) -> list[Heard]:
         found: list[Heard] = []
@@ -180,7 +183,9 @@ class _Teller:
         delivery: Delivery,
         grown: asyncio.Event,
         patience: Callable[[Outcome, int, float], float],
+        changed: Callable[[str, Standing], None],
     ) -> None:
+        self._changed = changed
         self._store = store
         self._delivery = delivery
         self._grown = grown
@@ -212,7 +217,8 @@ class _Teller:
         if not outcome.delivered:
             logger.warning("notifier %s: %s", notifier.name, outcome.answer)
         later = self._patience(outcome, message.attempts, random.random())
-        await self._store.apply(standing.settle(message, outcome, wait=later, keep=notifier.keep))
+        now = await self._store.apply(standing.settle(message, outcome, wait=later, keep=notifier.keep))
+        self._changed(notifier.name, now)
 
     async def _in_turn(self, rate: Rate) -> None:
         clock = self._store.clock

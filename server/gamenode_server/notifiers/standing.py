@@ -19,6 +19,7 @@ from gamenode_server.store.transaction import Transaction
 
 _STANDING = "notifier:"
 _CURSOR = "notifiers.cursor"
+_NAMES = "notifiers.names"
 #: Keys of which it is known when they were told last.
 MOST_KEYS = 500
 MAX_KEY = 200
@@ -68,36 +69,36 @@ def _keep(tx: Transaction, name: str, now: Standing) -> None:
     tx.put_meta(_STANDING + name, json.dumps(asdict(now), separators=(",", ":")))
 
 
-def begin(names: Collection[str], newest: int) -> Callable[[Transaction], int]:
-    """Notes notifiers that are new, which hear of what comes from now on; answers with the cursor to go on from."""
+def begin(names: Collection[str], newest: int) -> Callable[[Transaction], tuple[int, dict[str, Standing]]]:
+    """Notes who there is now. Whoever was not there before hears of what comes from now on.
 
-    def op(tx: Transaction) -> int:
+    Answers with the cursor to go on from, and how each stands.
+    """
+
+    def op(tx: Transaction) -> tuple[int, dict[str, Standing]]:
+        before = json.loads(tx.meta(_NAMES) or "[]")
         for name in names:
-            if not tx.meta(_STANDING + name):
-                _keep(tx, name, Standing(since=newest))
+            if name not in before:
+                _keep(tx, name, replace(standing(tx, name), since=newest))
+        tx.put_meta(_NAMES, json.dumps(sorted(names)))
         notifications.remove_others(tx, names, before=tx.now - DAY)
-        return int(tx.meta(_CURSOR) or newest)
+        return int(tx.meta(_CURSOR) or newest), {name: standing(tx, name) for name in names}
 
     return op
 
 
-def take_in(heard: Sequence[Heard], *, cursor: int) -> Callable[[Transaction], set[str]]:
-    """Puts events into the queues of those that hear of them, and moves the cursor; answers with whose grew."""
+def take_in(heard: Sequence[Heard], *, cursor: int) -> Callable[[Transaction], dict[str, Standing]]:
+    """Puts events into the queues of those that hear of them, and moves the cursor; how those stand that changed."""
 
-    def op(tx: Transaction) -> set[str]:
-        if int(tx.meta(_CURSOR) or 0) >= cursor:
-            return set()  # it is run again
-        grown: set[str] = set()
+    def op(tx: Transaction) -> dict[str, Standing]:
+        changed: dict[str, Standing] = {}
         for each in heard:
             name = each.notifier.name
-            before = standing(tx, name)
-            after = _taken(tx, each, before)
-            if after is not before:
-                _keep(tx, name, after)
-            if after.queued > before.queued:
-                grown.add(name)
+            changed[name] = _taken(tx, each, changed.get(name) or standing(tx, name))
+        for name, after in changed.items():
+            _keep(tx, name, after)
         tx.put_meta(_CURSOR, str(cursor))
-        return grown
+        return changed
 
     return op
 
@@ -124,10 +125,10 @@ def _taken(tx: Transaction, heard: Heard, now: Standing) -> Standing:
     return replace(now, queued=now.queued + 1, told=told)
 
 
-def settle(message: Waiting, outcome: Outcome, *, wait: float, keep: float) -> Callable[[Transaction], None]:
+def settle(message: Waiting, outcome: Outcome, *, wait: float, keep: float) -> Callable[[Transaction], Standing]:
     """Takes a try into account: done with, tried again after `wait` seconds, or given up after `keep` of them."""
 
-    def op(tx: Transaction) -> None:
+    def op(tx: Transaction) -> Standing:
         now = standing(tx, message.notifier)
         if outcome.delivered:
             notifications.remove(tx, message)
@@ -151,6 +152,7 @@ def settle(message: Waiting, outcome: Outcome, *, wait: float, keep: float) -> C
             if not now.failing_since:
                 _tell(tx, "notifier.failing", message.notifier, outcome.answer)
         _keep(tx, message.notifier, after)
+        return after
 
     return op
 

@@ -22,7 +22,7 @@ class Notifiers(NotifiersServicer):
 
     async def ListNotifiers(self, request: pb.ListNotifiersRequest, context: Context) -> pb.ListNotifiersResponse:
         """Every notifier by name."""
-        return pb.ListNotifiersResponse(notifiers=map(_document, await self._notifying.listed()))
+        return pb.ListNotifiersResponse(notifiers=map(_document, self._notifying.listed()))
 
     async def TestNotifier(self, request: pb.TestNotifierRequest, context: Context) -> pb.TestNotifierResponse:
         """Tells of a test, now."""

@@ -66,7 +66,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             storage=storage,
             log_problem=core.logs.problem,
             schedules_failed=self._scheduler.failed(),
-            notifiers_failing=await self._notifying.failing(),
+            notifiers_failing=self._notifying.failing(),
             engines_away={s.node_id: s.engine_since for s in core.sessions if engine_away(s.facts)},
         )
         return pb.GetStatusResponse(

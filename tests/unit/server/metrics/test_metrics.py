@@ -23,6 +23,7 @@ from gamenode_server.config import ServerSettings
 from gamenode_server.metrics import counting, serving
 from gamenode_server.metrics.gauges import Gauges
 from gamenode_server.metrics.snapshot import HostSample, Snapshot
+from gamenode_server.notifiers.standing import Standing
 from support.waiting import until
 
 
@@ -112,6 +113,7 @@ def a_snapshot(*hosts: HostSample, left_out: int = 0) -> Snapshot:
         log_bytes=99,
         hosts=hosts,
         hosts_left_out=left_out,
+        notifiers={"chat": Standing(queued=4, sent=9, failing_since=1.0)},
     )
 
 
@@ -130,6 +132,9 @@ def test_a_snapshot_has_every_state_as_a_series_also_at_nought(tmp_path: Path) -
     assert value(registry, "gamenode_store_ok") == 0
     assert value(registry, "gamenode_store_bytes") == 8
     assert value(registry, "gamenode_log_bytes_total") == 99
+    assert value(registry, "gamenode_notifier_queue", notifier="chat") == 4
+    assert value(registry, "gamenode_notifier_failing", notifier="chat") == 1
+    assert value(registry, "gamenode_notifications_total", notifier="chat", outcome="sent") == 9
     assert value(registry, "gamenode_node_cpu_percent", node="eu-1") == 12.5
     assert value(registry, "gamenode_node_memory_used_bytes", node="eu-1") == 1 << 40
     assert value(registry, "gamenode_node_up", node='hostile"\\\nname') == 0
