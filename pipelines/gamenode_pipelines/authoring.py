@@ -74,6 +74,7 @@ class Step(_Fields):
     stop: Mapping[str, Any] | None = field(default=None, kw_only=True)
     idempotent: bool | None = field(default=None, kw_only=True)
     continue_on_error: bool | None = field(default=None, kw_only=True)
+    on_failure: Sequence[Step] | None = field(default=None, kw_only=True)
 
     def document(self) -> dict[str, Any]:
         """The mapping that a file would have; which numbers under `with` are durations is for its kind to say."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from gamenode_pipelines import expressions, placement, scripts
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.inlining import Find, Inlining, inlined, nothing_stored
 from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.plan import (
     DEFAULT_TIMEOUT,
@@ -22,29 +23,43 @@ from gamenode_pipelines.plan import (
     Setting,
     StepPlan,
     StopPolicy,
+    surely_run,
 )
 from gamenode_pipelines.selectors import Selector
 from gamenode_pipelines.spec import LimitsSpec, PipelineSpec, RetrySpec, StepSpec, StopSpec
 from gamenode_pipelines.wording import listed, nearest, shown
 
 
-def compile_plan(spec: PipelineSpec, params: Mapping[str, Scalar], *, version: int) -> Plan:
+def compile_plan(
+    spec: PipelineSpec, params: Mapping[str, Scalar], *, version: int, find: Find = nothing_stored
+) -> Plan:
     """The plan of a pipeline for these parameters; text from a command line is accepted for any type.
 
     Raises GameNodeError(INVALID_ARGUMENT) that lists every parameter that is unknown, missing or does not fit; its
-    details map each one's name onto what is wrong with it.
+    details map each one's name onto what is wrong with it. `find` finds the pipelines that its steps name; where one
+    cannot be inlined, raises GameNodeError that says of each step why.
     """
     values = resolve_parameters(spec, params)
+    whole = inline(spec, find)
+    if whole.troubles:
+        first = whole.troubles[0].error
+        raise GameNodeError(first.code, "\n".join(each.said for each in whole.troubles), details=first.details)
     return Plan(
         pipeline=spec.pipeline,
         version=version,
-        steps=_steps(spec.steps),
-        finally_=_steps(spec.finally_),
+        steps=whole.steps,
+        finally_=whole.finally_,
         params=values,
         env=dict(spec.env),
         timeout=spec.timeout or DEFAULT_TIMEOUT,
         on_lost=spec.on_lost,
+        scopes=whole.scopes,
     )
+
+
+def inline(spec: PipelineSpec, find: Find) -> Inlining:
+    """A pipeline's steps as plans have them, with those of the pipelines they name; what is wrong is told in it."""
+    return inlined(spec, find, _step)
 
 
 def resolve_parameters(spec: PipelineSpec, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -79,9 +94,9 @@ def resolve_parameters(spec: PipelineSpec, params: Mapping[str, Scalar]) -> dict
 def capabilities(plan: Plan) -> frozenset[str]:
     """What a node must be able to do for this plan.
 
-    A step with a condition asks for nothing: whether it runs at all is known on the node, and checked there again.
+    A step that may be skipped asks for nothing: whether it runs at all is known on the node, and checked there again.
     """
-    steps = (step for step in (*plan.steps, *plan.finally_) if step.kind in KINDS and not step.condition)
+    steps = (step for step in surely_run(plan) if step.kind in KINDS)
     return frozenset().union(*(KINDS[step.kind].capabilities(step.with_) for step in steps))
 
 
@@ -117,20 +132,10 @@ def requirements(spec: PipelineSpec) -> placement.Requires:
     return placement.Requires(cpus=requires.cpus, memory=requires.memory, disk=requires.disk)
 
 
-def _steps(specs: Sequence[StepSpec]) -> tuple[StepPlan, ...]:
-    before: tuple[str, ...] = ()
-    plans: list[StepPlan] = []
-    for spec in specs:
-        plans.append(_step(spec, before))
-        before = (spec.id,)
-    return tuple(plans)
-
-
-def _step(spec: StepSpec, before: tuple[str, ...]) -> StepPlan:
+def _step(spec: StepSpec) -> StepPlan:
     return StepPlan(
         id=spec.id,
         kind=spec.uses or "run",
-        needs=before if spec.needs is None else tuple(dict.fromkeys(spec.needs)),
         condition=_condition(spec.if_),
         script=_script(spec),
         env=dict(spec.env),

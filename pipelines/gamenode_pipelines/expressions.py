@@ -29,7 +29,7 @@ _FIXED_NAMES: Final = {
     "run": frozenset({"id", "pipeline", "version"}),
     "task": frozenset({"id", "state", "fence"}),
 }
-_STEP_NAMES: Final = frozenset({"state", "outputs", "exit_code", "attempt", "error"})
+_STEP_NAMES: Final = frozenset({"state", "outputs", "exit_code", "attempt", "error", "message"})
 
 _PART: Final = re.compile(
     r"""\$\{\{((?:[^"'}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\}(?!\}))*)(\}\})?""",

@@ -6,8 +6,6 @@ that each problem has its exact place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from gamenode_pipelines import expressions, scripts
@@ -18,31 +16,13 @@ from gamenode_pipelines.problems import Report
 from gamenode_pipelines.quantities import is_bare_number
 from gamenode_pipelines.settings_tree import single_values
 from gamenode_pipelines.spec_values import RESERVED_ENV
+from gamenode_pipelines.step_names import NamedStep, NamedSteps, circle, read_steps
 from gamenode_pipelines.wording import nearest, shown
 
 #: Expressions of one pipeline, and the characters in all of them: what can be checked well within a second.
 MAX_EXPRESSIONS: Final = 2_000
 MAX_EXPRESSION_TEXT: Final = 64 * 1024
 _DURATION_KEYS: Final = {(): ("timeout",), ("retry",): ("backoff", "max_backoff"), ("stop",): ("grace",)}
-
-
-@dataclass(slots=True)
-class _Step:
-    """A step as far as its names can be read. `before` has a bit for each step that must have ended."""
-
-    node: tree.Mapping
-    id: tree.Scalar | None
-    needs: list[tuple[tree.Place, str]]
-    before: int = 0
-
-
-@dataclass(slots=True)
-class _Group:
-    """The steps of `steps` or of `finally`."""
-
-    name: str
-    steps: list[_Step] = field(default_factory=list)
-    index: dict[str, int] = field(default_factory=dict)
 
 
 def lint(root: tree.Mapping, report: Report) -> None:
@@ -56,11 +36,11 @@ class _Linter:
         self._report = report
         self._count = self._size = 0
         self._full = False
-        self._main = _group(root, "steps")
-        self._final = _group(root, "finally")
+        self._main = read_steps(root, "steps")
+        self._final = read_steps(root, "finally")
         self._known = expressions.Known(
             params=_keys(root.get("params")),
-            steps=frozenset(self._main.index) | frozenset(self._final.index),
+            steps=frozenset(self._main.index) | frozenset(self._final.index) | self._answer_ids(),
             env=_keys(root.get("env")),
         )
 
@@ -72,11 +52,13 @@ class _Linter:
         for group in (self._main, self._final):
             self._ids(group, seen)
             self._needs(group)
-            for number in range(len(group.steps)):
-                self._step(group, number)
+            for number, step in enumerate(group.steps):
+                self._step(step.node, (group, number))
+                for answer in step.answers:
+                    self._answer(answer)
 
-    def _ids(self, group: _Group, seen: dict[str, tree.Place]) -> None:
-        for step in group.steps:
+    def _ids(self, group: NamedSteps, seen: dict[str, tree.Place]) -> None:
+        for step in (one for each in group.steps for one in (each, *each.answers)):
             if step.id is None:
                 continue
             if first := seen.get(step.id.text):
@@ -86,7 +68,7 @@ class _Linter:
             else:
                 seen[step.id.text] = step.id.place
 
-    def _needs(self, group: _Group) -> None:
+    def _needs(self, group: NamedSteps) -> None:
         """Checks that what is needed exists and that no step waits for itself; notes what comes before what."""
         other = self._final if group is self._main else self._main
         waits: list[set[int]] = []
@@ -101,6 +83,8 @@ class _Linter:
                     )
                 elif name in other.index:
                     self._report(place, f"{shown(name)} is one of `finally`, which runs after all `steps`")
+                elif name in self._answer_ids():
+                    self._report(place, f"{shown(name)} is part of an `on_failure`; nothing can wait for it")
                 else:
                     self._report(place, f"there is no step {shown(name)}", suggestion=nearest(name, group.index))
             if step.node.get("needs") is None and number:
@@ -108,7 +92,7 @@ class _Linter:
             waits.append(found)
         self._order(group, waits)
 
-    def _order(self, group: _Group, waits: list[set[int]]) -> None:
+    def _order(self, group: NamedSteps, waits: list[set[int]]) -> None:
         """Goes through the steps as they could run; what is left over waits in a circle."""
         followers: list[list[int]] = [[] for _ in waits]
         for number, needed in enumerate(waits):
@@ -126,30 +110,41 @@ class _Linter:
                     ready.append(follower)
         stuck = {number for number, count in enumerate(missing) if count}
         if stuck:
-            circle = _circle(waits, stuck)
-            step = group.steps[circle[0]]
+            way = circle(waits, stuck)
+            step = group.steps[way[0]]
             place = step.needs[0][0] if step.needs else step.node.place
-            names = [self._name(group.steps[number]) for number in circle]
-            if len(circle) == 1:
+            names = [self._name(group.steps[number]) for number in way]
+            if len(way) == 1:
                 self._report(place, f"step {names[0]} needs itself; remove it from its needs")
             else:
                 shortened = [*names[:4], "…", *names[-2:]] if len(names) > 8 else names
-                way = " → ".join([*shortened, names[0]])
-                self._report(place, f"steps wait for each other in a circle: {way}; remove one of these needs")
+                told = " → ".join([*shortened, names[0]])
+                self._report(place, f"steps wait for each other in a circle: {told}; remove one of these needs")
 
-    def _name(self, step: _Step) -> str:
+    def _name(self, step: NamedStep) -> str:
         return step.id.text[:64] if step.id else "without an id"
 
-    def _step(self, group: _Group, number: int) -> None:
-        step = group.steps[number]
-        node = step.node
+    def _answer_ids(self) -> frozenset[str]:
+        steps = (*self._main.steps, *self._final.steps)
+        return frozenset(answer.id.text for step in steps for answer in step.answers if answer.id is not None)
+
+    def _answer(self, answer: NamedStep) -> None:
+        """A step of an `on_failure`: they run in their order, and nothing waits for them."""
+        for key, why in (
+            ("needs", "the steps of `on_failure` run one after the other; remove it"),
+            ("on_failure", "a step of an `on_failure` has none of its own; remove it"),
+        ):
+            if key in answer.node.entries:
+                self._report(answer.node.key_place(key), why)
+        self._step(answer.node, None)
+
+    def _step(self, node: tree.Mapping, here: tuple[NamedSteps, int] | None) -> None:
         for path in _DURATION_KEYS:
             owner: tree.Node | None = node
             for key in path:
                 owner = owner.get(key) if isinstance(owner, tree.Mapping) else None
             if isinstance(owner, tree.Mapping):
                 self._durations(owner, path)
-        here = (group, number)
         self._condition(node, here)
         self._environment(node, self._known, here)
         for key in ("workdir", "user"):
@@ -164,7 +159,7 @@ class _Linter:
                 self._bare(setting)
         self._retry(node)
 
-    def _condition(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
+    def _condition(self, node: tree.Mapping, here: tuple[NamedSteps, int] | None) -> None:
         value = node.get("if")
         if not isinstance(value, tree.Scalar) or not self._few(value):
             return
@@ -179,7 +174,7 @@ class _Linter:
         else:
             self._template(value, self._known, here)
 
-    def _environment(self, owner: tree.Mapping, known: expressions.Known, here: tuple[_Group, int] | None) -> None:
+    def _environment(self, owner: tree.Mapping, known: expressions.Known, here: tuple[NamedSteps, int] | None) -> None:
         env = owner.get("env")
         if not isinstance(env, tree.Mapping):
             return
@@ -191,7 +186,7 @@ class _Linter:
             if isinstance(value, tree.Scalar):
                 self._template(value, known, here)
 
-    def _template(self, value: tree.Scalar, known: expressions.Known, here: tuple[_Group, int] | None) -> None:
+    def _template(self, value: tree.Scalar, known: expressions.Known, here: tuple[NamedSteps, int] | None) -> None:
         if not self._few(value):
             return
         parts = expressions.find(value.text)
@@ -210,7 +205,7 @@ class _Linter:
         return count <= scripts.MAX_EXPRESSIONS
 
     def _expression(
-        self, source: str, place: tree.Place, known: expressions.Known, here: tuple[_Group, int] | None
+        self, source: str, place: tree.Place, known: expressions.Known, here: tuple[NamedSteps, int] | None
     ) -> None:
         self._count += 1
         self._size += len(source)
@@ -242,7 +237,7 @@ class _Linter:
                 value.place, f"the path {shown(value.text)} has `..` in it; write the folder itself, without it"
             )
 
-    def _script(self, node: tree.Mapping, here: tuple[_Group, int]) -> None:
+    def _script(self, node: tree.Mapping, here: tuple[NamedSteps, int] | None) -> None:
         run = node.get("run")
         shell_node = node.get("shell")
         shell = shell_node.text if isinstance(shell_node, tree.Scalar) else ""
@@ -305,40 +300,8 @@ class _Linter:
             )
 
 
-def _group(root: tree.Mapping, name: str) -> _Group:
-    group = _Group(name)
-    node = root.get(name)
-    for item in node.items if isinstance(node, tree.Sequence) else ():
-        if not isinstance(item, tree.Mapping):
-            continue
-        id = item.get("id")
-        step = _Step(item, id if isinstance(id, tree.Scalar) else None, list(_needed(item.get("needs"))))
-        if step.id is not None:
-            group.index.setdefault(step.id.text, len(group.steps))
-        group.steps.append(step)
-    return group
-
-
-def _needed(node: tree.Node | None) -> Iterator[tuple[tree.Place, str]]:
-    for item in node.items if isinstance(node, tree.Sequence) else (node,):
-        if isinstance(item, tree.Scalar) and item.value is not None:
-            yield item.place, item.text
-
-
 def _keys(node: tree.Node | None) -> frozenset[str]:
     return frozenset(node.entries) if isinstance(node, tree.Mapping) else frozenset()
-
-
-def _circle(waits: list[set[int]], stuck: set[int]) -> list[int]:
-    """One circle among steps that all wait for another of them, in the order they wait."""
-    way: list[int] = []
-    seen: dict[int, int] = {}
-    number = min(stuck)
-    while number not in seen:
-        seen[number] = len(way)
-        way.append(number)
-        number = min(waits[number] & stuck)
-    return way[seen[number] :]
 
 
 def _unclosed(value: tree.Scalar) -> str:

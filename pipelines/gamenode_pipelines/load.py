@@ -112,7 +112,7 @@ def _load_document(root: tree.Node, notes: _Notes) -> PipelineSpec | None:
 def _too_many(root: tree.Mapping, notes: _Notes) -> bool:
     """Reports more steps, or a longer list or mapping, than can be checked in good time."""
     groups = [group for key in ("steps", "finally") if isinstance(group := root.get(key), tree.Sequence)]
-    items = [item for group in groups for item in group.items]
+    items = [item for group in groups for each in group.items for item in (each, *_answers(each))]
     if len(items) > MAX_STEPS:
         place = items[MAX_STEPS].place
         notes.report(place, f"the pipeline has {len(items)} steps; at most {MAX_STEPS} are allowed: split it")
@@ -128,6 +128,12 @@ def _too_many(root: tree.Mapping, notes: _Notes) -> bool:
             return True
         waiting += inner
     return False
+
+
+def _answers(step: tree.Node) -> tuple[tree.Node, ...]:
+    """The steps of its `on_failure`."""
+    answers = step.get("on_failure") if isinstance(step, tree.Mapping) else None
+    return answers.items if isinstance(answers, tree.Sequence) else ()
 
 
 def _plain(node: tree.Node, notes: _Notes) -> Any:

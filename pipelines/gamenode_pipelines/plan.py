@@ -5,7 +5,7 @@ Plain data without behaviour. Made by `compile`, carried by the bundle, walked b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -106,7 +106,48 @@ class StepPlan:
     continue_on_error: bool = False
     #: What the kind's fields were given (`kinds`); texts are templates. Empty for `run`.
     with_: Mapping[str, Setting] = field(default_factory=dict)
+    #: The step of kind `GROUP` whose part it is; empty for a step that stands for itself.
+    group: str = ""
+    #: The step that it is for the failure of: it runs when that one has failed, else it is skipped.
+    after_failure: str = ""
 
+    @property
+    def scope(self) -> str:
+        """The inlined pipeline it comes from, by its key in `Plan.scopes`; empty for the pipeline's own steps.
+
+        A step with a scope and without a group is of an inlined pipeline's `finally`.
+        """
+        return self.id.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of an inlined pipeline. One with an expression is known on the node only, and checked there."""
+
+    name: str
+    value: Scalar
+    type: str = "string"
+    choices: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inlined:
+    """What the expressions of an inlined pipeline's steps see, and which version of it was inlined.
+
+    `env` is its own, `given_env` what the step says that names it, in the words of the pipeline around.
+    """
+
+    pipeline: str
+    version: int
+    arguments: tuple[Argument, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    given_env: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The kind of a step that stands for the steps of an inlined pipeline: it is carried out by the task machine itself.
+GROUP = "pipeline"
 
 #: A pipeline that names no timeout gets this one; seconds.
 DEFAULT_TIMEOUT = 3600.0
@@ -127,6 +168,8 @@ class Plan:
     timeout: float = DEFAULT_TIMEOUT
     finally_timeout: float = DEFAULT_FINALLY_TIMEOUT
     on_lost: OnLost = OnLost.WAIT
+    #: The inlined pipelines by the ids of the steps that stand for them.
+    scopes: Mapping[str, Inlined] = field(default_factory=dict)
 
     def step(self, step_id: str) -> StepPlan:
         """The step of this id, `finally` included; raises KeyError."""
@@ -134,3 +177,13 @@ class Plan:
             if step.id == step_id:
                 return step
         raise KeyError(step_id)
+
+
+def surely_run(plan: Plan) -> Iterator[StepPlan]:
+    """The steps that run where nothing fails: none that is for a failure, or that a condition may skip."""
+    unsure: set[str] = set()
+    for step in (*plan.steps, *plan.finally_):
+        if step.condition or step.after_failure or step.group in unsure or step.scope in unsure:
+            unsure.add(step.id)
+        else:
+            yield step

@@ -51,7 +51,6 @@ _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     },
     ("params", "*"): {"pattern": "`pattern`; check the value in a step"},
     ("steps", "*"): {
-        "on_failure": "`on_failure`; use `finally` and look at `task.state` there",
         "secrets": "`secrets`; read them on the node",
     },
     ("steps", "*", "stop"): {"command": "`stop.command`; use `signal`, and trap it in the script"},
@@ -235,6 +234,8 @@ def _pattern(location: tuple[Any, ...] | list[Any]) -> tuple[str, ...]:
         parts[0] = "steps"
     if len(parts) > 1 and parts[0] == "params":
         parts[1] = "*"
+    if parts[2:4] == ["on_failure", "*"]:
+        del parts[2:4]
     return tuple(parts)
 
 

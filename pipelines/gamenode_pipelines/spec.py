@@ -210,7 +210,11 @@ class StepSpec(Model):
     stop: StopSpec | None = Field(None, description="How it is ended on cancel and timeout.")
     idempotent: Flag = Field(False, description="Whether running it twice does no harm.")
     continue_on_error: Flag = Field(False, description="Whether the task goes on, and can succeed, when it fails.")
+    on_failure: tuple[StepSpec, ...] = Field(
+        (), max_length=MAX_STEPS, description="Steps that run, in order, when it has failed; the task stays failed."
+    )
 
+    _alone = field_validator("timeout", "retry", "stop", "idempotent", mode="before")(steps.not_with_pipeline)
     _only_run = field_validator("shell", "workdir", "user", "limits", mode="before")(steps.only_with_run)
 
 

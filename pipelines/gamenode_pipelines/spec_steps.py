@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationInfo
 
 from gamenode_pipelines.kinds import KINDS
+from gamenode_pipelines.plan import GROUP
 from gamenode_pipelines.spec_values import run
 from gamenode_pipelines.wording import nearest, shown
 from gamenode_pipelines.written import kind_of, text_of
@@ -18,7 +19,6 @@ LATER: Final[Mapping[str, str]] = {
     "artifact.put": "copy it in a `run:` step",
     "file.fetch": "fetch it in a `run:` step",
     "game.gate": "ask with `game.query`, and look at its outputs in `if`",
-    "pipeline": "write its steps here, or start it as a run of its own",
 }
 #: Where what belongs to `run` goes in a step that makes a container.
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -77,6 +77,14 @@ def settings(value: object, info: ValidationInfo) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a mapping of keys to values, not {kind_of(value)}")
     return KINDS[uses].record.normal(value)
+
+
+def not_with_pipeline(value: object, info: ValidationInfo) -> object:
+    """An inlined pipeline has no attempts of its own."""
+    if info.data.get("uses") == GROUP:
+        name = info.field_name or ""
+        raise StepProblem(f"`{name}` does not go with `uses: {GROUP}`; the steps of that pipeline have their own")
+    return value
 
 
 def only_with_run(value: object, info: ValidationInfo) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import assert_never
 
 from gamenode_pipelines.effects import FinishTask, Reassign
@@ -32,12 +33,22 @@ def assign(fold: Fold, _: TaskAssigned) -> None:
     if fold.fence == 1:
         return
     again = False
+    kept: set[str] = set()
     for old in tuple(fold.steps.values()):
         # The main part runs again in part: then all of `finally` cleans up after it again.
-        if (not old.final or not again) and _stays_done(fold, old):
+        if (not old.final or not again) and _is_kept(fold, old, kept):
+            kept.add(old.id)
             continue
         again = again or not old.final
         fold.put(Step(old.id, attempt=old.attempt, final=old.final))
+
+
+def _is_kept(fold: Fold, old: Step, kept: Set[str]) -> bool:
+    """A group stays with all its steps, and what is for a failure with the step that failed."""
+    part = fold.plan.step(old.id)
+    if part.group in kept:
+        return True
+    return _stays_done(fold, old) and (not part.after_failure or part.after_failure in kept)
 
 
 def _stays_done(fold: Fold, done: Step) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from gamenode_pipelines import task_groups
 from gamenode_pipelines.effects import (
     FinishTask,
     Reassign,
@@ -17,11 +18,12 @@ from gamenode_pipelines.effects import (
     StartStep,
 )
 from gamenode_pipelines.errors import Code, Error
-from gamenode_pipelines.plan import OnLost, StepPlan
+from gamenode_pipelines.plan import GROUP, OnLost, StepPlan
 from gamenode_pipelines.retry import RetryDecision, decide, failure_kind
 from gamenode_pipelines.scope import task_scope
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.task_fold import Fold
+from gamenode_pipelines.task_groups import Skip, first_failed, held_back, step_failed
 from gamenode_pipelines.task_state import Step
 
 #: A task that was lost this often is not given out again without a person.
@@ -80,7 +82,7 @@ def _move_main(fold: Fold) -> tuple[bool, bool]:
             for other in tuple(steps.values()):
                 if other.state is _WAITING and not other.final:
                     fold.put(replace(other, state=_PENDING, retry_at=0.0))
-            return any(s.state is _RUNNING for s in steps.values()), False
+            return any(s.state is _RUNNING and not s.open for s in steps.values()), False
     return _move(fold, fold.plan.steps)
 
 
@@ -95,7 +97,10 @@ def _move(fold: Fold, plans: tuple[StepPlan, ...]) -> tuple[bool, bool]:
             step = fold.steps[plan.id]
             state = step.state
             if state is _RUNNING:
-                running = True
+                if not step.open:
+                    running = True
+                elif task_groups.close(fold, plan, step):
+                    again = True
             elif state is _WAITING:
                 waiting = True
             elif state is _PENDING and plan.id not in begun:
@@ -103,23 +108,32 @@ def _move(fold: Fold, plans: tuple[StepPlan, ...]) -> tuple[bool, bool]:
                 if verdict is False:
                     continue
                 if verdict is True and _condition_holds(fold, plan, step):
+                    if plan.kind == GROUP:
+                        task_groups.open(fold, plan, step)
+                        again = True
+                        continue
                     fold.effects.append(StartStep(plan.id, step.attempt + 1))
                     begun.append(plan.id)
                     running = True
                     continue
-                if isinstance(verdict, Step):
-                    fold.put(replace(step, state=_SKIPPED, error=_held_back(verdict), finished_at=fold.at))
+                if isinstance(verdict, Skip):
+                    fold.put(replace(step, state=_SKIPPED, error=verdict.error, finished_at=fold.at))
                 again = True  # one more step is over: others may follow
     return running, waiting
 
 
-def _verdict(fold: Fold, plan: StepPlan, *, final: bool) -> bool | Step:
-    """True: may start; False: not yet; a step: never, because of that one.
+def _verdict(fold: Fold, plan: StepPlan, *, final: bool) -> bool | Skip:
+    """True: may start; False: not yet; `Skip`: never.
 
-    In `finally` needs are only an order: cleaning up does not end because one part of it failed.
+    In `finally`, and after a failure, needs are only an order: cleaning up does not end because one part of it failed.
     """
     steps = fold.steps
-    ready = True
+    ready: bool | Skip = True
+    if plan.group or plan.after_failure or plan.scope:
+        ready = task_groups.entry(fold, plan)
+        if isinstance(ready, Skip):
+            return ready
+        final = final or bool(plan.after_failure)
     for need in plan.needs:
         other = steps[need]
         state = other.state
@@ -129,10 +143,10 @@ def _verdict(fold: Fold, plan: StepPlan, *, final: bool) -> bool | Step:
             ready = ready and state.ended
         elif state is _SKIPPED:
             if other.error is not None:
-                return other
+                return Skip(held_back(other))
         elif state is _FAILED or state is _CANCELLED:
             if not fold.plan.step(need).continue_on_error:
-                return other
+                return Skip(held_back(other))
         else:
             ready = False
     return ready
@@ -145,7 +159,7 @@ def _condition_holds(fold: Fold, plan: StepPlan, step: Step) -> bool:
     from gamenode_pipelines import expressions  # the template engine: only where there is a condition
 
     try:
-        if expressions.is_true(plan.condition, task_scope(fold.freeze(), fold.plan)):
+        if expressions.is_true(plan.condition, task_scope(fold.freeze(), fold.plan, plan.scope)):
             return True
         fold.put(replace(step, state=_SKIPPED, finished_at=fold.at))
     except expressions.ExpressionError as bad:
@@ -161,10 +175,10 @@ def _outcome_of_main(fold: Fold) -> TaskState | None:
             return TaskState.FAILED
         fold.error = fold.cancelled_error()
         return TaskState.CANCELLED
-    failed = _first_failed(fold, fold.plan.steps)
+    failed = first_failed(fold, fold.plan.steps)
     if failed is not None:
-        fold.error = _step_failed(failed)
-        fold.drop_pending(_SKIPPED, _held_back(failed), final=False)
+        fold.error = step_failed(failed)
+        fold.drop_pending(_SKIPPED, held_back(failed), final=False)
         return TaskState.FAILED
     lost = [step for step in fold.steps.values() if step.state is _LOST and not step.final]
     if lost:
@@ -212,24 +226,12 @@ def _has_pending_finally(fold: Fold) -> bool:
 def _end(fold: Fold, outcome: TaskState) -> None:
     fold.state = outcome
     if outcome is TaskState.SUCCEEDED and fold.plan.finally_:
-        failed = _first_failed(fold, fold.plan.finally_)
+        failed = first_failed(fold, fold.plan.finally_)
         if failed is not None:
             fold.state = TaskState.FAILED
-            fold.error = _step_failed(failed)
+            fold.error = step_failed(failed)
     fold.finished_at = fold.at
     fold.effects.append(FinishTask())
-
-
-def _first_failed(fold: Fold, plans: tuple[StepPlan, ...]) -> Step | None:
-    """The failed step that ended first, among those that may not fail."""
-    found: Step | None = None
-    for plan in plans:
-        step = fold.steps[plan.id]
-        if step.state is not _FAILED and step.state is not _CANCELLED:
-            continue
-        if not plan.continue_on_error and (found is None or step.finished_at < found.finished_at):
-            found = step
-    return found
 
 
 def retry_later(fold: Fold, step: Step, error: Error, jitter: float) -> bool:
@@ -252,19 +254,3 @@ def retry_later(fold: Fold, step: Step, error: Error, jitter: float) -> bool:
 def _may_have_worked(error: Error) -> bool:
     """Whether an attempt that ended so may have had its effect."""
     return error.code is Code.LOST or error.code is Code.SUPERVISOR_LOST
-
-
-def _held_back(by: Step) -> Error:
-    source = by.error.details.get("step", by.id) if by.state is _SKIPPED and by.error is not None else by.id
-    return Error(Code.STEP_FAILED, f"not started: step {source!r} did not succeed", {"step": source})
-
-
-def _step_failed(step: Step) -> Error:
-    details = {"step": step.id}
-    message = f"step {step.id!r} failed"
-    if step.error is not None:
-        details["code"] = str(step.error.code)
-        message = f"{message}: {step.error.message}"
-    if step.exit_code is not None:
-        details["exit_code"] = str(step.exit_code)
-    return Error(Code.STEP_FAILED, message, details)

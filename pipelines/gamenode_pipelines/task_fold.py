@@ -124,19 +124,19 @@ class Fold:
     def drop_pending(self, state: StepState, error: Error, *, final: bool) -> None:
         """Ends every step of one part that has no attempt running."""
         for step in tuple(self.steps.values()):
-            if step.final is final and (step.state is _PENDING or step.state is _WAITING):
+            if step.final is final and (step.state is _PENDING or step.state is _WAITING or step.open):
                 self.put(replace(step, state=state, error=error, finished_at=self.at, retry_at=0.0))
 
     def lose_running(self, reason: str) -> None:
         """Marks every running step as lost."""
         for step in tuple(self.steps.values()):
-            if step.state is _RUNNING:
+            if step.state is _RUNNING and not step.open:
                 self.put(replace(step, state=StepState.LOST, error=Error(Code.LOST, reason), finished_at=self.at))
 
     def stop_running(self, *, force: bool, reason: str, final: bool) -> None:
         """Asks for the end of every running step of one part."""
         for step in self.steps.values():
-            if step.state is _RUNNING and step.final is final:
+            if step.state is _RUNNING and step.final is final and not step.open:
                 self.effects.append(StopStep(step.id, step.attempt, force, reason))
 
     def end_unstarted(self, state: TaskState, error: Error, *, steps: StepState) -> None:

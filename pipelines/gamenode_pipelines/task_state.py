@@ -41,6 +41,11 @@ class Step:
     retry_at: float = 0.0
     final: bool = False
 
+    @property
+    def open(self) -> bool:
+        """Whether it stands for other steps that are under way: it has no attempt of its own."""
+        return self.state is StepState.RUNNING and self.attempt == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

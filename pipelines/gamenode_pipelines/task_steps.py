@@ -7,7 +7,7 @@ from dataclasses import replace
 from gamenode_pipelines.effects import StartRetryTimer
 from gamenode_pipelines.errors import Code, Error, IllegalTransition
 from gamenode_pipelines.events import RetryDue, StepEnded, StepLost, StepStarted
-from gamenode_pipelines.plan import OnLost, RetryOn
+from gamenode_pipelines.plan import GROUP, OnLost, RetryOn
 from gamenode_pipelines.retry import RetryDecision, decide
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.task_flow import advance, is_ready, retry_later
@@ -34,6 +34,7 @@ def step_started(fold: Fold, body: StepStarted) -> str | None:
         now.state is not StepState.PENDING
         or body.attempt != now.attempt + 1
         or now.final is (fold.outcome is None)
+        or part.kind == GROUP
         or not is_ready(fold, part)
     ):
         raise IllegalTransition(f"attempt {body.attempt} of step {now.id!r} started, which may not start now")

@@ -7,6 +7,10 @@ What may start. A main step starts when every step it needs has succeeded, was s
 with `continue_on_error`. A need that failed otherwise, was cancelled, or was itself held back so skips the step, and
 the skip carries an error and spreads; independent branches go on. In `finally` needs are only an order.
 
+Groups. A step of kind `GROUP` stands for the steps of an inlined pipeline: it has no attempts, is open (running) from
+when it may start, which is asked once and for all of them, until the last of them has ended, and fails with the first
+of them that fails. What is for a step's failure starts when it has failed for good, else it is skipped.
+
 How it ends. When nothing of the main part can move, its outcome is fixed: failed if a step failed, cancelled if a
 cancel was taken before that, else succeeded. Then `finally` runs with a time of its own. A failing `finally` makes a
 success a failure, never the reverse. `FinishTask` comes once an assignment, when it is over on its node.
@@ -53,7 +57,7 @@ from gamenode_pipelines.events import (
     TaskStarted,
     TaskTimedOut,
 )
-from gamenode_pipelines.plan import Plan
+from gamenode_pipelines.plan import GROUP, Plan
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.task_flow import is_ready
 from gamenode_pipelines.task_fold import Fold
@@ -120,12 +124,12 @@ def outstanding(task: Task, plan: Plan) -> tuple[TaskEffect, ...]:
         now = task.steps[part.id]
         match now.state:
             case StepState.PENDING:
-                if not ending and not lost and is_ready(fold, part):
+                if not ending and not lost and part.kind != GROUP and is_ready(fold, part):
                     effects.append(StartStep(now.id, now.attempt + 1))
             case StepState.WAITING:
                 effects.append(StartRetryTimer(now.id, now.attempt + 1, now.retry_at))
             case StepState.RUNNING:
-                if ending:
+                if ending and not now.open:
                     effects.append(StopStep(now.id, now.attempt, fold.is_forced(), task_ends.stop_reason(fold)))
             case _:
                 pass

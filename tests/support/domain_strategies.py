@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from gamenode_pipelines import events as e
 from gamenode_pipelines.errors import Code, Error
-from gamenode_pipelines.plan import Limits, OnLost, Plan, RetryOn, RetryPolicy, Script, StepPlan, StopPolicy
+from gamenode_pipelines.plan import (
+    Argument,
+    Inlined,
+    Limits,
+    OnLost,
+    Plan,
+    RetryOn,
+    RetryPolicy,
+    Script,
+    StepPlan,
+    StopPolicy,
+)
 from gamenode_pipelines.reconcile import Held
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import RunState, TaskState
@@ -127,6 +138,11 @@ step_plans = st.builds(
     stop=st.builds(StopPolicy, words, times),
     idempotent=st.booleans(),
     continue_on_error=st.booleans(),
+    group=words,
+    after_failure=words,
+)
+arguments = st.builds(
+    Argument, words, scalars, words, st.lists(words, max_size=2).map(tuple), st.none() | times, st.none() | times
 )
 plans = st.builds(
     Plan,
@@ -138,5 +154,8 @@ plans = st.builds(
     env=texts,
     timeout=times,
     finally_timeout=times,
+    scopes=st.dictionaries(
+        words, st.builds(Inlined, words, counts, st.lists(arguments, max_size=2).map(tuple), texts, texts), max_size=2
+    ),
     on_lost=st.sampled_from(OnLost),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.kinds.commands import Command
 from gamenode_pipelines.kinds.fields import FieldType
 from gamenode_pipelines.kinds.shapes import Field, ListOf, MappingOf, Record
+from gamenode_pipelines.plan import GROUP
 
 _TEXT = st.sampled_from(["x", "", "a b", "0.10", "true", "~", "'", "a: b", "# x", "x\ny\n", "é ☃", "- x", "1e3"])
 _TEMPLATE = st.sampled_from(["${{ node.name }}", "x-${{ node.name }}", "${{ node.labels.a | default('1') }}"])
@@ -67,12 +69,14 @@ _BY_WORD: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def uses(draw: st.DrawFn) -> dict[str, Any]:
+def uses(draw: st.DrawFn, kinds: Iterable[str] = KINDS) -> dict[str, Any]:
     """A kind, and what it could be given."""
-    kind = draw(st.sampled_from(sorted(KINDS)))
+    kind = draw(st.sampled_from(sorted(kinds)))
     with_ = draw(_record(KINDS[kind].record))
     if kind == "container.wait":
         with_ = {"name": with_["name"], **draw(st.sampled_from([{"for": "log", "pattern": "^x+$"}, {"for": "exited"}]))}
+    if kind == GROUP:
+        with_ = {**with_, "name": "another-one"}
     return {"uses": kind, "with": with_}
 
 

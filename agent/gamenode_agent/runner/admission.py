@@ -12,7 +12,7 @@ from gamenode_agent.host import free_bytes
 from gamenode_agent.steps import is_inline, unknown_kinds
 from gamenode_pipelines.errors import Code, Error, GameNodeError
 from gamenode_pipelines.placement import ENGINE
-from gamenode_pipelines.plan import Plan
+from gamenode_pipelines.plan import Plan, surely_run
 from gamenode_proto import tickets
 from gamenode_proto.v1.agent_link_pb2 import Assign
 
@@ -74,9 +74,9 @@ class Admission:
 def lacking_here(plan: Plan, capabilities: frozenset[str] | None) -> Error | None:
     """Why the steps of a plan cannot run here, where a node must be able to do something that this one cannot.
 
-    Looks at what runs in any case: a step with a condition is looked at when it starts.
+    Looks at what runs in any case: a step that may be skipped is looked at when it starts.
     """
-    steps = [each for each in (*plan.steps, *plan.finally_) if is_inline(each.kind) and not each.condition]
+    steps = [each for each in surely_run(plan) if is_inline(each.kind)]
     if capabilities is None or not steps:
         return None
     from gamenode_pipelines.kinds import KINDS  # with the template engine

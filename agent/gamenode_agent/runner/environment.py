@@ -34,12 +34,12 @@ def render(task: Task, plan: Plan, step: StepPlan, *, own: Mapping[str, str]) ->
     argv: Sequence[str] = script.argv if script is not None else ()
     bindings: Mapping[str, str] = script.bindings if script is not None else {}
     texts = (*plan.env.values(), *step.env.values(), *argv, step.workdir, step.user)
-    if not bindings and not any("${{" in text for text in texts):
+    if not bindings and not step.scope and not any("${{" in text for text in texts):
         return Rendered(checked({**plan.env, **step.env}, own), argv, step.workdir, step.user)
 
     from gamenode_pipelines import expressions  # most steps of most pipelines do without
 
-    scope = task_scope(task, plan)
+    scope = task_scope(task, plan, step.scope)
     env: dict[str, str] = dict(scope["env"])  # type: ignore[call-overload] # the plan's, rendered
     for name, template in step.env.items():
         env[name] = expressions.render(template, scope)

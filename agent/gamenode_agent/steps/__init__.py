@@ -24,7 +24,7 @@ from gamenode_agent.steps.game_rcon import game_rcon
 from gamenode_agent.steps.run import spawn_request
 from gamenode_agent.supervisor.client import SpawnRequest
 from gamenode_pipelines.errors import Code, Error
-from gamenode_pipelines.plan import Plan
+from gamenode_pipelines.plan import GROUP, Plan
 
 __all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "is_inline", "unknown_kinds"]
 
@@ -60,7 +60,7 @@ def is_inline(kind: str) -> bool:
 def unknown_kinds(plan: Plan) -> Error | None:
     """Why this agent cannot execute the plan, where it has steps of a kind that is not known here."""
     for step in (*plan.steps, *plan.finally_):
-        if step.kind not in KINDS:
+        if step.kind not in KINDS and step.kind != GROUP:
             return Error(
                 Code.INVALID_ARGUMENT,
                 f"this agent does not know the step kind {step.kind!r} (step {step.id!r}); it knows"

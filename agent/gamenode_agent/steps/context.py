@@ -40,7 +40,7 @@ class StepContext:
         """
         from gamenode_pipelines import kinds  # with the template engine, which most processes do without
 
-        return kinds.rendered(self.step.kind, self.step.with_, task_scope(self.task, self.plan))
+        return kinds.rendered(self.step.kind, self.step.with_, task_scope(self.task, self.plan, self.step.scope))
 
     def container_env(self, own: Mapping[str, str]) -> dict[str, str]:
         """What a container of the step gets: the environment of the plan, of the step, and `own`, its `with.env`.

@@ -15,6 +15,7 @@ from gamenode_console.cli.frame import Group, list_options
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import PAIR
 from gamenode_console.cli.pipeline_run import run
+from gamenode_console.cli.pipeline_shelf import shelf
 from gamenode_console.cli.pipeline_versions import diff, history, rm
 from gamenode_console.documents import Document, pipelines
 from gamenode_pipelines.errors import InvalidPipeline
@@ -182,7 +183,10 @@ def _problem(found: Any) -> Document:
 def render(
     client: Client, name: str, version: int | None, params: tuple[tuple[str, str], ...], params_file: str | None
 ) -> None:
-    """Show the compiled plan: parameters typed, defaults filled in. Nothing is run; a FILE needs no server."""
+    """Show the compiled plan: parameters typed, defaults filled in. Nothing is run.
+
+    A FILE needs no server, unless its steps name stored pipelines.
+    """
     from gamenode_pipelines.compile import compile_plan
     from gamenode_pipelines.load import load_pipelines
     from gamenode_proto.codec.plan import plan_to_proto
@@ -204,7 +208,8 @@ def render(
     if len(loaded) != 1:
         raise click.UsageError(f"{file} holds {len(loaded)} pipelines; one can be shown at a time")
     known = {key: value for key, value in given.items() if value is not None}
-    plan = pipelines.plan(plan_to_proto(compile_plan(loaded[0].spec, known, version=number)))
+    find = shelf(client, loaded[0].spec)
+    plan = pipelines.plan(plan_to_proto(compile_plan(loaded[0].spec, known, version=number, find=find)))
 
     def human() -> Iterator[str]:
         import yaml

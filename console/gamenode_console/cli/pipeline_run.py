@@ -107,6 +107,8 @@ def _dry_run(client: Client, request: RunPipelineRequest) -> int:
         yield f"would run {plan['pipeline']} on {chosen} of {len(document['nodes'])} nodes: {steps}"
         if plan["params"]:
             yield "with " + ", ".join(f"{name}={value}" for name, value in plan["params"].items())
+        for inlined in plan["inlined"]:
+            yield f"step {inlined['step']} is pipeline {inlined['pipeline']}, version {inlined['version']}"
         if document["nodes"]:
             yield ""
             yield from client.output.table_lines(document["nodes"], columns.CHOICES, Listing())

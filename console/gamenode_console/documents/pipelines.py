@@ -116,6 +116,8 @@ def _step_plan(message: plan_pb2.StepPlan) -> Document:
         "stop": None,
         "idempotent": message.idempotent,
         "continue_on_error": message.continue_on_error,
+        "group": message.group or None,
+        "after_failure": message.after_failure or None,
     }
     if message.retry.attempts > 1:
         retry = message.retry
@@ -130,6 +132,17 @@ def _step_plan(message: plan_pb2.StepPlan) -> Document:
     return document
 
 
+def _inlined(message: plan_pb2.Inlined) -> Document:
+    """A pipeline that stands in this one, and with what."""
+    return {
+        "step": message.step,
+        "pipeline": message.pipeline,
+        "version": message.version,
+        "params": {argument.name: words.value(argument.value) for argument in message.arguments},
+        "env": {**message.env, **message.given_env},
+    }
+
+
 def plan(message: plan_pb2.Plan) -> Document:
     """A compiled pipeline."""
     return {
@@ -142,6 +155,7 @@ def plan(message: plan_pb2.Plan) -> Document:
         "on_lost": plan_pb2.OnLost.Name(message.on_lost).removeprefix("ON_LOST_").lower(),
         "steps": [_step_plan(s) for s in message.steps],
         "finally": [_step_plan(s) for s in getattr(message, "finally")],
+        "inlined": [_inlined(i) for i in message.inlined],
     }
 
 

@@ -17,6 +17,7 @@ from gamenode_pipelines.kinds.files import FILES
 from gamenode_pipelines.kinds.games import GAMES
 from gamenode_pipelines.kinds.healthcheck import Health as Health
 from gamenode_pipelines.kinds.kind import Kind as Kind
+from gamenode_pipelines.kinds.pipelines import PIPELINES
 from gamenode_pipelines.kinds.ports import Port as Port
 from gamenode_pipelines.kinds.volumes import Volume as Volume
 from gamenode_pipelines.kinds.wrong import Path, Wrong, spelled
@@ -24,7 +25,7 @@ from gamenode_pipelines.plan import Setting
 from gamenode_pipelines.wording import nearest, shown
 
 #: Every kind that works, by name.
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (*CONTAINERS, *CHECKS, *FILES, *GAMES)}
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (*CONTAINERS, *CHECKS, *FILES, *GAMES, *PIPELINES)}
 
 
 def check(kind: str, values: Mapping[str, Setting]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.plan import Limits, OnLost, Plan, RetryOn, RetryPolicy, Script, StepPlan, StopPolicy
+from gamenode_proto.codec.inlined import inlined_from_proto, inlined_to_proto
 from gamenode_proto.codec.values import scalars_from_proto, scalars_to_proto, settings_from_proto, settings_to_proto
 from gamenode_proto.v1 import plan_pb2
 
@@ -62,6 +63,7 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
         timeout=plan.timeout,
         finally_timeout=plan.finally_timeout,
         on_lost=_ON_LOST[plan.on_lost],
+        inlined=[inlined_to_proto(step, inlined) for step, inlined in sorted(plan.scopes.items())],
     )
     # `finally` is a word of Python, so there is no attribute of that name.
     getattr(message, "finally").extend(step_plan_to_proto(step) for step in plan.finally_)
@@ -83,6 +85,7 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
         timeout=message.timeout,
         finally_timeout=message.finally_timeout,
         on_lost=on_lost,
+        scopes={inlined.step: inlined_from_proto(inlined) for inlined in message.inlined},
     )
 
 
@@ -115,6 +118,8 @@ def step_plan_to_proto(step: StepPlan) -> plan_pb2.StepPlan:
         stop=plan_pb2.StopPolicy(signal=stop.signal, grace=stop.grace),
         idempotent=step.idempotent,
         continue_on_error=step.continue_on_error,
+        group=step.group,
+        after_failure=step.after_failure,
     )
     if step.with_:
         getattr(message, "with").CopyFrom(settings_to_proto(step.with_))  # a word of Python, too
@@ -152,6 +157,8 @@ def step_plan_from_proto(message: plan_pb2.StepPlan) -> StepPlan:
         idempotent=message.idempotent,
         continue_on_error=message.continue_on_error,
         with_=settings_from_proto(getattr(message, "with")),
+        group=message.group,
+        after_failure=message.after_failure,
     )
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gamenode_proto.v1 import common_pb2 as gamenode__proto_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgamenode_proto/v1/plan.proto\x12\x0bgamenode.v1\x1a\x1egamenode_proto/v1/common.proto\"Q\n\x0bRetryPolicy\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\x05\x12\x0f\n\x07\x62\x61\x63koff\x18\x02 \x01(\x01\x12\x13\n\x0bmax_backoff\x18\x03 \x01(\x01\x12\n\n\x02on\x18\x04 \x03(\t\"+\n\nStopPolicy\x12\x0e\n\x06signal\x18\x01 \x01(\t\x12\r\n\x05grace\x18\x02 \x01(\x01\"k\n\x06Limits\x12\x0c\n\x04\x63pus\x18\x01 \x01(\x01\x12\x0e\n\x06memory\x18\x02 \x01(\x03\x12\x0c\n\x04pids\x18\x03 \x01(\x05\x12\x11\n\tfile_size\x18\x04 \x01(\x03\x12\x12\n\nopen_files\x18\x05 \x01(\x05\x12\x0e\n\x06output\x18\x06 \x01(\x03\"+\n\x07\x42inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x02 \x01(\t\"[\n\x06Script\x12\r\n\x05shell\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgv\x18\x03 \x03(\t\x12&\n\x08\x62indings\x18\x04 \x03(\x0b\x32\x14.gamenode.v1.Binding\"\x88\x01\n\x07Setting\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x12.gamenode.v1.ValueH\x00\x12(\n\x04list\x18\x02 \x01(\x0b\x32\x18.gamenode.v1.SettingListH\x00\x12&\n\x03map\x18\x03 \x01(\x0b\x32\x17.gamenode.v1.SettingMapH\x00\x42\x06\n\x04kind\"2\n\x0bSettingList\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.gamenode.v1.Setting\"8\n\nSettingMap\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.gamenode.v1.SettingEntry\"@\n\x0cSettingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.gamenode.v1.Setting\"\xbf\x03\n\x08StepPlan\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12#\n\x06script\x18\x05 \x01(\x0b\x32\x13.gamenode.v1.Script\x12+\n\x03\x65nv\x18\x06 \x03(\x0b\x32\x1e.gamenode.v1.StepPlan.EnvEntry\x12\x0f\n\x07workdir\x18\x07 \x01(\t\x12\x0c\n\x04user\x18\x08 \x01(\t\x12#\n\x06limits\x18\t \x01(\x0b\x32\x13.gamenode.v1.Limits\x12\x0f\n\x07timeout\x18\n \x01(\x01\x12\'\n\x05retry\x18\x0b \x01(\x0b\x32\x18.gamenode.v1.RetryPolicy\x12%\n\x04stop\x18\x0c \x01(\x0b\x32\x17.gamenode.v1.StopPolicy\x12\x12\n\nidempotent\x18\r \x01(\x08\x12\x19\n\x11\x63ontinue_on_error\x18\x0e \x01(\x08\x12%\n\x04with\x18\x0f \x01(\x0b\x32\x17.gamenode.v1.SettingMap\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x03\n\x04Plan\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12-\n\x06params\x18\x03 \x03(\x0b\x32\x1d.gamenode.v1.Plan.ParamsEntry\x12\'\n\x03\x65nv\x18\x04 \x03(\x0b\x32\x1a.gamenode.v1.Plan.EnvEntry\x12$\n\x05steps\x18\x05 \x03(\x0b\x32\x15.gamenode.v1.StepPlan\x12&\n\x07\x66inally\x18\x06 \x03(\x0b\x32\x15.gamenode.v1.StepPlan\x12\x0f\n\x07timeout\x18\x07 \x01(\x01\x12\x17\n\x0f\x66inally_timeout\x18\x08 \x01(\x01\x12$\n\x07on_lost\x18\t \x01(\x0e\x32\x13.gamenode.v1.OnLost\x1a\x41\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.gamenode.v1.Value:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"9\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0c\n\x04mode\x18\x03 \x01(\r\"Q\n\x06\x42undle\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gamenode.v1.Plan\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x17.gamenode.v1.BundleFile\"w\n\x06Ticket\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x05\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\x11\n\tnot_after\x18\x06 \x01(\x01\"1\n\x0cSignedTicket\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c*X\n\x06OnLost\x12\x17\n\x13ON_LOST_UNSPECIFIED\x10\x00\x12\x10\n\x0cON_LOST_WAIT\x10\x01\x12\x10\n\x0cON_LOST_FAIL\x10\x02\x12\x11\n\rON_LOST_RETRY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgamenode_proto/v1/plan.proto\x12\x0bgamenode.v1\x1a\x1egamenode_proto/v1/common.proto\"Q\n\x0bRetryPolicy\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\x05\x12\x0f\n\x07\x62\x61\x63koff\x18\x02 \x01(\x01\x12\x13\n\x0bmax_backoff\x18\x03 \x01(\x01\x12\n\n\x02on\x18\x04 \x03(\t\"+\n\nStopPolicy\x12\x0e\n\x06signal\x18\x01 \x01(\t\x12\r\n\x05grace\x18\x02 \x01(\x01\"k\n\x06Limits\x12\x0c\n\x04\x63pus\x18\x01 \x01(\x01\x12\x0e\n\x06memory\x18\x02 \x01(\x03\x12\x0c\n\x04pids\x18\x03 \x01(\x05\x12\x11\n\tfile_size\x18\x04 \x01(\x03\x12\x12\n\nopen_files\x18\x05 \x01(\x05\x12\x0e\n\x06output\x18\x06 \x01(\x03\"+\n\x07\x42inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x02 \x01(\t\"[\n\x06Script\x12\r\n\x05shell\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgv\x18\x03 \x03(\t\x12&\n\x08\x62indings\x18\x04 \x03(\x0b\x32\x14.gamenode.v1.Binding\"\x88\x01\n\x07Setting\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x12.gamenode.v1.ValueH\x00\x12(\n\x04list\x18\x02 \x01(\x0b\x32\x18.gamenode.v1.SettingListH\x00\x12&\n\x03map\x18\x03 \x01(\x0b\x32\x17.gamenode.v1.SettingMapH\x00\x42\x06\n\x04kind\"2\n\x0bSettingList\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.gamenode.v1.Setting\"8\n\nSettingMap\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.gamenode.v1.SettingEntry\"@\n\x0cSettingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.gamenode.v1.Setting\"\xe5\x03\n\x08StepPlan\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x03(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12#\n\x06script\x18\x05 \x01(\x0b\x32\x13.gamenode.v1.Script\x12+\n\x03\x65nv\x18\x06 \x03(\x0b\x32\x1e.gamenode.v1.StepPlan.EnvEntry\x12\x0f\n\x07workdir\x18\x07 \x01(\t\x12\x0c\n\x04user\x18\x08 \x01(\t\x12#\n\x06limits\x18\t \x01(\x0b\x32\x13.gamenode.v1.Limits\x12\x0f\n\x07timeout\x18\n \x01(\x01\x12\'\n\x05retry\x18\x0b \x01(\x0b\x32\x18.gamenode.v1.RetryPolicy\x12%\n\x04stop\x18\x0c \x01(\x0b\x32\x17.gamenode.v1.StopPolicy\x12\x12\n\nidempotent\x18\r \x01(\x08\x12\x19\n\x11\x63ontinue_on_error\x18\x0e \x01(\x08\x12%\n\x04with\x18\x0f \x01(\x0b\x32\x17.gamenode.v1.SettingMap\x12\r\n\x05group\x18\x14 \x01(\t\x12\x15\n\rafter_failure\x18\x15 \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x01\n\x08\x41rgument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.gamenode.v1.Value\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x04 \x03(\t\x12\x10\n\x03min\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\xa4\x02\n\x07Inlined\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x10\n\x08pipeline\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12(\n\targuments\x18\x04 \x03(\x0b\x32\x15.gamenode.v1.Argument\x12*\n\x03\x65nv\x18\x05 \x03(\x0b\x32\x1d.gamenode.v1.Inlined.EnvEntry\x12\x35\n\tgiven_env\x18\x06 \x03(\x0b\x32\".gamenode.v1.Inlined.GivenEnvEntry\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rGivenEnvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x03\n\x04Plan\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12-\n\x06params\x18\x03 \x03(\x0b\x32\x1d.gamenode.v1.Plan.ParamsEntry\x12\'\n\x03\x65nv\x18\x04 \x03(\x0b\x32\x1a.gamenode.v1.Plan.EnvEntry\x12$\n\x05steps\x18\x05 \x03(\x0b\x32\x15.gamenode.v1.StepPlan\x12&\n\x07\x66inally\x18\x06 \x03(\x0b\x32\x15.gamenode.v1.StepPlan\x12\x0f\n\x07timeout\x18\x07 \x01(\x01\x12\x17\n\x0f\x66inally_timeout\x18\x08 \x01(\x01\x12$\n\x07on_lost\x18\t \x01(\x0e\x32\x13.gamenode.v1.OnLost\x12%\n\x07inlined\x18\x14 \x03(\x0b\x32\x14.gamenode.v1.Inlined\x1a\x41\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.gamenode.v1.Value:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"9\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0c\n\x04mode\x18\x03 \x01(\r\"Q\n\x06\x42undle\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gamenode.v1.Plan\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x17.gamenode.v1.BundleFile\"w\n\x06Ticket\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x05\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\x11\n\tnot_after\x18\x06 \x01(\x01\"1\n\x0cSignedTicket\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c*X\n\x06OnLost\x12\x17\n\x13ON_LOST_UNSPECIFIED\x10\x00\x12\x10\n\x0cON_LOST_WAIT\x10\x01\x12\x10\n\x0cON_LOST_FAIL\x10\x02\x12\x11\n\rON_LOST_RETRY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STEPPLAN_ENVENTRY']._loaded_options = None
   _globals['_STEPPLAN_ENVENTRY']._serialized_options = b'8\001'
+  _globals['_INLINED_ENVENTRY']._loaded_options = None
+  _globals['_INLINED_ENVENTRY']._serialized_options = b'8\001'
+  _globals['_INLINED_GIVENENVENTRY']._loaded_options = None
+  _globals['_INLINED_GIVENENVENTRY']._serialized_options = b'8\001'
   _globals['_PLAN_PARAMSENTRY']._loaded_options = None
   _globals['_PLAN_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_PLAN_ENVENTRY']._loaded_options = None
   _globals['_PLAN_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_ONLOST']._serialized_start=1932
-  _globals['_ONLOST']._serialized_end=2020
+  _globals['_ONLOST']._serialized_start=2449
+  _globals['_ONLOST']._serialized_end=2537
   _globals['_RETRYPOLICY']._serialized_start=77
   _globals['_RETRYPOLICY']._serialized_end=158
   _globals['_STOPPOLICY']._serialized_start=160
@@ -59,21 +63,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTINGENTRY']._serialized_start=701
   _globals['_SETTINGENTRY']._serialized_end=765
   _globals['_STEPPLAN']._serialized_start=768
-  _globals['_STEPPLAN']._serialized_end=1215
-  _globals['_STEPPLAN_ENVENTRY']._serialized_start=1173
-  _globals['_STEPPLAN_ENVENTRY']._serialized_end=1215
-  _globals['_PLAN']._serialized_start=1218
-  _globals['_PLAN']._serialized_end=1616
-  _globals['_PLAN_PARAMSENTRY']._serialized_start=1507
-  _globals['_PLAN_PARAMSENTRY']._serialized_end=1572
-  _globals['_PLAN_ENVENTRY']._serialized_start=1173
-  _globals['_PLAN_ENVENTRY']._serialized_end=1215
-  _globals['_BUNDLEFILE']._serialized_start=1618
-  _globals['_BUNDLEFILE']._serialized_end=1675
-  _globals['_BUNDLE']._serialized_start=1677
-  _globals['_BUNDLE']._serialized_end=1758
-  _globals['_TICKET']._serialized_start=1760
-  _globals['_TICKET']._serialized_end=1879
-  _globals['_SIGNEDTICKET']._serialized_start=1881
-  _globals['_SIGNEDTICKET']._serialized_end=1930
+  _globals['_STEPPLAN']._serialized_end=1253
+  _globals['_STEPPLAN_ENVENTRY']._serialized_start=1211
+  _globals['_STEPPLAN_ENVENTRY']._serialized_end=1253
+  _globals['_ARGUMENT']._serialized_start=1256
+  _globals['_ARGUMENT']._serialized_end=1398
+  _globals['_INLINED']._serialized_start=1401
+  _globals['_INLINED']._serialized_end=1693
+  _globals['_INLINED_ENVENTRY']._serialized_start=1211
+  _globals['_INLINED_ENVENTRY']._serialized_end=1253
+  _globals['_INLINED_GIVENENVENTRY']._serialized_start=1646
+  _globals['_INLINED_GIVENENVENTRY']._serialized_end=1693
+  _globals['_PLAN']._serialized_start=1696
+  _globals['_PLAN']._serialized_end=2133
+  _globals['_PLAN_PARAMSENTRY']._serialized_start=2024
+  _globals['_PLAN_PARAMSENTRY']._serialized_end=2089
+  _globals['_PLAN_ENVENTRY']._serialized_start=1211
+  _globals['_PLAN_ENVENTRY']._serialized_end=1253
+  _globals['_BUNDLEFILE']._serialized_start=2135
+  _globals['_BUNDLEFILE']._serialized_end=2192
+  _globals['_BUNDLE']._serialized_start=2194
+  _globals['_BUNDLE']._serialized_end=2275
+  _globals['_TICKET']._serialized_start=2277
+  _globals['_TICKET']._serialized_end=2396
+  _globals['_SIGNEDTICKET']._serialized_start=2398
+  _globals['_SIGNEDTICKET']._serialized_end=2447
 # @@protoc_insertion_point(module_scope)

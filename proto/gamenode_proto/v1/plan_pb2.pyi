@@ -335,6 +335,8 @@ class StepPlan(_message.Message):
     IDEMPOTENT_FIELD_NUMBER: _builtins.int
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
     WITH_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    AFTER_FAILURE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     kind: _builtins.str
     """`run`, `container.run`, …"""
@@ -346,6 +348,10 @@ class StepPlan(_message.Message):
     """0 means no timeout of its own."""
     idempotent: _builtins.bool
     continue_on_error: _builtins.bool
+    group: _builtins.str
+    """The step of kind `pipeline` whose part it is; empty for a step that stands for itself."""
+    after_failure: _builtins.str
+    """The step that it is for the failure of; empty for any other."""
     @_builtins.property
     def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -375,14 +381,143 @@ class StepPlan(_message.Message):
         stop: Global___StopPolicy | None = ...,
         idempotent: _builtins.bool = ...,
         continue_on_error: _builtins.bool = ...,
+        group: _builtins.str = ...,
+        after_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retry", b"retry", "script", b"script", "stop", b"stop", "with", b"with"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "continue_on_error", b"continue_on_error", "env", b"env", "id", b"id", "idempotent", b"idempotent", "kind", b"kind", "limits", b"limits", "needs", b"needs", "retry", b"retry", "script", b"script", "stop", b"stop", "timeout", b"timeout", "user", b"user", "with", b"with", "workdir", b"workdir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_failure", b"after_failure", "condition", b"condition", "continue_on_error", b"continue_on_error", "env", b"env", "group", b"group", "id", b"id", "idempotent", b"idempotent", "kind", b"kind", "limits", b"limits", "needs", b"needs", "retry", b"retry", "script", b"script", "stop", b"stop", "timeout", b"timeout", "user", b"user", "with", b"with", "workdir", b"workdir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StepPlan: _TypeAlias = StepPlan  # noqa: Y015
+
+@_typing.final
+class Argument(_message.Message):
+    """A parameter of an inlined pipeline. A text with `${{ }}` is evaluated on the node, and checked there by the rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    type: _builtins.str
+    min: _builtins.float
+    max: _builtins.float
+    @_builtins.property
+    def value(self) -> _common_pb2.Value: ...
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _common_pb2.Value | None = ...,
+        type: _builtins.str = ...,
+        choices: _abc.Iterable[_builtins.str] | None = ...,
+        min: _builtins.float | None = ...,
+        max: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "choices", b"choices", "max", b"max", "min", b"min", "name", b"name", "type", b"type", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
+    _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
+    _WhichOneofReturnType__min: _TypeAlias = _typing.Literal["min"]  # noqa: Y015
+    _WhichOneofArgType__min: _TypeAlias = _typing.Literal["_min", b"_min"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max) -> _WhichOneofReturnType__max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min) -> _WhichOneofReturnType__min | None: ...
+
+Global___Argument: _TypeAlias = Argument  # noqa: Y015
+
+@_typing.final
+class Inlined(_message.Message):
+    """What the expressions of an inlined pipeline's steps see, and which version of it was inlined."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class GivenEnvEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STEP_FIELD_NUMBER: _builtins.int
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
+    GIVEN_ENV_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The step that stands for it; the ids of its own begin with this and a dot."""
+    pipeline: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def arguments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Argument]: ...
+    @_builtins.property
+    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def given_env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the step says that names it, in the words of the pipeline around."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        pipeline: _builtins.str = ...,
+        version: _builtins.int = ...,
+        arguments: _abc.Iterable[Global___Argument] | None = ...,
+        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        given_env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "env", b"env", "given_env", b"given_env", "pipeline", b"pipeline", "step", b"step", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Inlined: _TypeAlias = Inlined  # noqa: Y015
 
 @_typing.final
 class Plan(_message.Message):
@@ -440,6 +575,7 @@ class Plan(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     FINALLY_TIMEOUT_FIELD_NUMBER: _builtins.int
     ON_LOST_FIELD_NUMBER: _builtins.int
+    INLINED_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     version: _builtins.int
     timeout: _builtins.float
@@ -451,6 +587,8 @@ class Plan(_message.Message):
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepPlan]: ...
+    @_builtins.property
+    def inlined(self) -> _containers.RepeatedCompositeFieldContainer[Global___Inlined]: ...
     def __init__(
         self,
         *,
@@ -462,10 +600,11 @@ class Plan(_message.Message):
         timeout: _builtins.float = ...,
         finally_timeout: _builtins.float = ...,
         on_lost: Global___OnLost.ValueType = ...,
+        inlined: _abc.Iterable[Global___Inlined] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "finally", b"finally", "finally_timeout", b"finally_timeout", "on_lost", b"on_lost", "params", b"params", "pipeline", b"pipeline", "steps", b"steps", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "finally", b"finally", "finally_timeout", b"finally_timeout", "inlined", b"inlined", "on_lost", b"on_lost", "params", b"params", "pipeline", b"pipeline", "steps", b"steps", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,9 +14,11 @@ from typing import Generic, TypeVar
 
 from gamenode_pipelines.compile import compile_plan
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.inlining import Find
 from gamenode_pipelines.load import LoadedPipeline, load_pipelines
 from gamenode_pipelines.plan import Plan, Scalar
 from gamenode_proto.codec.plan import bundle_bytes
+from gamenode_server.controller.shelf import versions_named
 
 V = TypeVar("V")
 
@@ -33,6 +35,8 @@ class Compiled:
     plan: Plan
     bundle: bytes
     digest: str
+    #: The pipelines that were inlined, with their versions.
+    named: tuple[tuple[str, int], ...] = ()
 
 
 class _Recent(Generic[V]):
@@ -66,9 +70,18 @@ class Compiler:
         return await _beside(load_pipelines, text, file, large=len(text) > INLINE_TEXT)
 
     async def compile(
-        self, text: str, file: str, params: Mapping[str, Scalar], *, version: int, task_timeout: float = 0.0
+        self,
+        text: str,
+        file: str,
+        params: Mapping[str, Scalar],
+        *,
+        version: int,
+        find: Find,
+        task_timeout: float = 0.0,
     ) -> Compiled:
         """The plan of the one pipeline in a text; `task_timeout` replaces the pipeline's own where it is not 0.
+
+        `find` finds the pipelines that it names.
 
         INVALID_ARGUMENT where the text is no single pipeline or the parameters do not fit, each named.
         """
@@ -77,13 +90,15 @@ class Compiler:
         given = tuple(sorted((name, type(value).__name__, value) for name, value in params.items()))
         key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), version, task_timeout, given)
         compiled = self._compiled.get(key)
-        if compiled is None:
+        if compiled is None or compiled.named != versions_named(compiled.loaded.spec, find):
             loaded = await self.load(text, file)
             if len(loaded) != 1:
                 raise GameNodeError(
                     Code.INVALID_ARGUMENT, f"{file}: one pipeline can be run at a time, this text has {len(loaded)}"
                 )
-            compiled = await _beside(_compile, loaded[0], params, version, task_timeout, large=len(text) > INLINE_TEXT)
+            compiled = await _beside(
+                _compile, loaded[0], params, version, task_timeout, find, large=len(text) > INLINE_TEXT
+            )
             self._compiled.put(key, compiled)
         return compiled
 
@@ -92,9 +107,12 @@ async def _beside(function: Callable[..., V], *args: object, large: bool) -> V:
     return await asyncio.to_thread(function, *args) if large else function(*args)
 
 
-def _compile(loaded: LoadedPipeline, params: Mapping[str, Scalar], version: int, timeout: float) -> Compiled:
-    plan = compile_plan(loaded.spec, params, version=version)
+def _compile(
+    loaded: LoadedPipeline, params: Mapping[str, Scalar], version: int, timeout: float, find: Find
+) -> Compiled:
+    plan = compile_plan(loaded.spec, params, version=version, find=find)
     if timeout:
         plan = replace(plan, timeout=timeout)
     bundle = bundle_bytes(plan)
-    return Compiled(loaded, plan, bundle, hashlib.sha256(bundle).hexdigest())
+    named = versions_named(loaded.spec, find)
+    return Compiled(loaded, plan, bundle, hashlib.sha256(bundle).hexdigest(), named)

@@ -126,7 +126,7 @@ def _steps(task: Task, plan: Plan, now: float) -> str:
 
 
 def _step(step: Step, plan: Plan, now: float) -> str:
-    if step.state is StepState.RUNNING:
+    if step.state is StepState.RUNNING and not step.open:
         limit = plan.step(step.id).timeout
         until = f" of {format_duration(limit)}" if limit else ""
         return f"step {step.id} runs for {_span(now - step.started_at)}{until}, attempt {step.attempt}"

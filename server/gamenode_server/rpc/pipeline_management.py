@@ -10,6 +10,7 @@ import grpc.aio
 
 from gamenode_pipelines import placement
 from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline, Problem
+from gamenode_pipelines.load import LoadedPipeline
 from gamenode_pipelines.states import TaskState
 from gamenode_proto.codec.plan import plan_to_proto
 from gamenode_proto.codec.work import run_to_proto, task_to_proto
@@ -21,6 +22,7 @@ from gamenode_server.controller.candidates import candidates
 from gamenode_server.controller.explain import World, explain_run
 from gamenode_server.controller.pipelines import Source, apply_pipelines, remove_pipelines
 from gamenode_server.controller.resolve import Resolution, resolve_task
+from gamenode_server.controller.shelf import inlining_problems, shelf
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
@@ -49,6 +51,7 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
         """Stores every pipeline of every text, or none of them."""
         problems: list[Problem] = []
         sources: dict[str, Source] = {}
+        read: list[tuple[LoadedPipeline, pb.PipelineSource]] = []
         for source in request.sources:
             try:
                 loaded = await self._core.compiler.load(source.text, source.file)
@@ -60,6 +63,10 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
                 if pipeline.name in sources:
                     problems.append(Problem(source.file, 1, 1, f"pipeline {pipeline.name!r} is given twice"))
                 sources[pipeline.name] = Source(pipeline.name, pipeline.text, pipeline.spec.description)
+                read.append((pipeline, source))
+        find = shelf(self._core.store.view.pipelines, {pipeline.name: pipeline.spec for pipeline, _ in read})
+        for pipeline, source in read:
+            problems.extend(inlining_problems(pipeline, source.file, source.text, find))
         answer = pb.ApplyPipelinesResponse(problems=map(documents.problem_document, problems))
         if any(not problem.warning for problem in problems):
             return answer

@@ -19,6 +19,7 @@ from gamenode_server.audit import recording
 from gamenode_server.controller.compiler import Compiled
 from gamenode_server.controller.create_run import NewRun, Work, create_run
 from gamenode_server.controller.retry import retry_nodes
+from gamenode_server.controller.shelf import shelf
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
 from gamenode_server.records import NewAudit, PipelineVersion
@@ -94,15 +95,16 @@ async def compiled_for(core: Core, request: pb.RunPipelineRequest) -> Compiled:
     """What the request would run."""
     params = documents.scalars(request.params)
     timeout = request.timeout
+    find = shelf(core.store.view.pipelines)
     if request.HasField("source"):
         if request.name:
             raise GameNodeError(Code.INVALID_ARGUMENT, "a run is of a stored pipeline or of a file, not of both")
         source = request.source
         file = source.file or "(request)"
-        return await core.compiler.compile(source.text, file, params, version=0, task_timeout=timeout)
+        return await core.compiler.compile(source.text, file, params, version=0, find=find, task_timeout=timeout)
     pipeline = await stored_pipeline(core, request.name, request.version)
     return await core.compiler.compile(
-        pipeline.text, pipeline.name, params, version=pipeline.version, task_timeout=timeout
+        pipeline.text, pipeline.name, params, version=pipeline.version, find=find, task_timeout=timeout
     )
 
 
@@ -172,7 +174,10 @@ async def _latest(core: Core, run: Run) -> tuple[Work, placement.Requires]:
             Code.INVALID_ARGUMENT, f"run {run.id} was started from a file: no version of it is stored, so none is newer"
         )
     pipeline = await stored_pipeline(core, run.pipeline, 0)
-    compiled = await core.compiler.compile(pipeline.text, pipeline.name, run.params, version=pipeline.version)
+    find = shelf(core.store.view.pipelines)
+    compiled = await core.compiler.compile(
+        pipeline.text, pipeline.name, run.params, version=pipeline.version, find=find
+    )
     return _work(compiled), requirements(compiled.loaded.spec)
 
 

@@ -15,7 +15,7 @@ from gamenode_pipelines import Param, Pipeline, Step
 from gamenode_pipelines.authoring import to_yaml, write
 from gamenode_pipelines.errors import InvalidPipeline
 from gamenode_pipelines.load import load_pipelines
-from gamenode_pipelines.plan import RetryOn
+from gamenode_pipelines.plan import GROUP, RetryOn
 from gamenode_pipelines.quantities import format_duration
 from support.kind_values import uses
 
@@ -189,7 +189,13 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     steps = []
     for number, id in enumerate(ids):
         body = {**draw(BODIES), **draw(SCRIPT_ONLY)} if draw(st.booleans()) else draw(uses())
-        step = {"id": id, **body, **draw(COMMON)}
+        common = draw(COMMON)
+        if body.get("uses") == GROUP:
+            common = {key: value for key, value in common.items() if key in ("env", "continue_on_error", "if")}
+        step = {"id": id, **body, **common}
+        if draw(st.integers(0, 3)) == 0:
+            answers = draw(st.lists(BODIES, min_size=1, max_size=2))
+            step["on_failure"] = [{"id": f"{id}_{at}", **answer} for at, answer in enumerate(answers)]
         if draw(st.booleans()):
             step["needs"] = draw(st.lists(st.sampled_from(ids[:number]), unique=True)) if number else []
         steps.append(step)

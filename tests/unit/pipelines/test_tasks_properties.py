@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ from gamenode_pipelines.events import (
     TaskStarted,
     TaskTimedOut,
 )
-from gamenode_pipelines.plan import OnLost, Plan, RetryOn, RetryPolicy, StepPlan
+from gamenode_pipelines.plan import GROUP, Inlined, OnLost, Plan, RetryOn, RetryPolicy, StepPlan
 from gamenode_pipelines.replay import replay
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.tasks import Task, outstanding
@@ -40,16 +40,19 @@ NAMES = "abcdefg"
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """Any DAG, in any order in the file, with any policies."""
+    """Any DAG, in any order in the file, with any policies, inlined pipelines and steps for a failure."""
+    scopes: dict[str, Inlined] = {}
+    cleanup: list[StepPlan] = []
 
-    def part(names: str) -> tuple[StepPlan, ...]:
+    def part(names: str, group: str = "") -> tuple[StepPlan, ...]:
         made = []
         for at, name in enumerate(names):
             needs = draw(st.sets(st.sampled_from(names[:at]), max_size=3)) if at else set()
             made.append(
                 StepPlan(
-                    name,
-                    needs=tuple(sorted(needs)),
+                    group + name,
+                    needs=tuple(group + need for need in sorted(needs)),
+                    group=group.rstrip("."),
                     condition=draw(st.sampled_from(["", "", "", "true", "false", 'task.state == "running"'])),
                     retry=RetryPolicy(
                         draw(st.integers(1, 3)), on=frozenset(draw(st.sets(st.sampled_from(RetryOn), min_size=1)))
@@ -58,14 +61,27 @@ def plans(draw: st.DrawFn) -> Plan:
                     continue_on_error=draw(st.integers(0, 3)) == 0,
                 )
             )
-        return tuple(draw(st.permutations(made)))
+        laid: list[StepPlan] = []
+        for step in draw(st.permutations(made)):
+            answer = StepPlan(f"{step.id}_failed", after_failure=step.id, group=step.group)
+            inner: tuple[StepPlan, ...] = ()
+            if len(group) < 4 and draw(st.integers(0, 4)) == 0:
+                step = replace(step, kind=GROUP, retry=RetryPolicy(), idempotent=False)
+                scopes[step.id] = Inlined("other", 1)
+                inner = part("pqr"[: draw(st.integers(1, 3))], f"{step.id}.")
+                cleanup.append(StepPlan(f"{step.id}.last"))
+            laid += [step, *inner, *([answer] if draw(st.integers(0, 3)) == 0 else [])]
+        return tuple(laid)
 
     main = draw(st.integers(0, 5))
+    steps = part(NAMES[:main])
+    final = part("xyz"[: draw(st.integers(0, 3))])
     return Plan(
         "any",
         1,
-        part(NAMES[:main]),
-        part("xyz"[: draw(st.integers(0, 3))]),
+        steps,
+        (*final, *cleanup),
+        scopes=scopes,
         on_lost=draw(st.sampled_from(OnLost)),
         finally_timeout=draw(st.sampled_from([0.0, 300.0])),
     )
@@ -108,9 +124,12 @@ class World:
         assert start.attempt == step.attempt + 1
         plan = self.plan.step(start.step_id)
         assert step.final == (self.task.outcome is not None)
+        assert plan.kind != GROUP
+        assert not plan.group or self.task.steps[plan.group].open
+        assert not plan.after_failure or self.task.steps[plan.after_failure].state is StepState.FAILED
         for need in plan.needs:
             other = self.task.steps[need]
-            if step.final:
+            if step.final or plan.after_failure:
                 assert other.state.ended
             else:
                 fine = other.state is StepState.SUCCEEDED or (other.state is StepState.SKIPPED and other.error is None)
@@ -153,7 +172,7 @@ def test_every_story_ends_and_can_be_replayed(plan: Plan, data: st.DataObject) -
             world.fold(TaskStarted())
             continue
         assert tasks.on_node(task)
-        running = [s for s in task.steps.values() if s.state is StepState.RUNNING]
+        running = [s for s in task.steps.values() if s.state is StepState.RUNNING and not s.open]
         waiting = [s for s in task.steps.values() if s.state is StepState.WAITING]
         assert running or waiting, "a task that moves has something that moves"
         if task.state is TaskState.CANCELLING:
@@ -192,6 +211,7 @@ def test_every_story_ends_and_can_be_replayed(plan: Plan, data: st.DataObject) -
     assert all(s.state.ended for s in task.steps.values())
     assert world.finished == task.fence  # exactly once an assignment
     assert (task.error is None) == (task.state is TaskState.SUCCEEDED)
+    assert all(task.steps[part.id].attempt == 0 for part in plan.steps if part.kind == GROUP)
     assert len(set(world.started)) == len(world.started)
     assert replay(first, plan, world.events) == task
     for body in (StepEnded("a", 1, 0), CancelRequested(CancelInfo("ops")), TaskTimedOut()):

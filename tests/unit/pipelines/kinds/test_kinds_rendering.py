@@ -168,5 +168,5 @@ def test_what_a_kind_needs_of_a_node(kind: str, with_: dict[str, Any], words: se
 
 def test_what_may_run_twice() -> None:
     assert {name for name, kind in KINDS.items() if not kind.idempotent} == {
-        "container.job", "container.exec", "container.restart", "game.rcon",
+        "container.job", "container.exec", "container.restart", "game.rcon", "pipeline",
     }  # fmt: skip

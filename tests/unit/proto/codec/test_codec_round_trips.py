@@ -85,6 +85,7 @@ def test_a_bundle_has_one_form(plan: Plan, contents: dict[str, bytes]) -> None:
         plan.timeout,
         plan.finally_timeout,
         plan.on_lost,
+        dict(reversed([*plan.scopes.items()])),
     )
     assert bundle_bytes(mirrored, reversed(files)) == data
     plan_again, files_again = bundle_from_bytes(data)
