@@ -152,11 +152,15 @@ def _step(spec: StepSpec) -> StepPlan:
 
 
 def _script(spec: StepSpec) -> Script | None:
-    if spec.run is None:
+    return _command(spec.run, spec.shell or "sh")
+
+
+def _command(command: str | tuple[str, ...] | None, shell: str = "sh") -> Script | None:
+    if command is None:
         return None
-    if isinstance(spec.run, str):
-        return scripts.compile_script(spec.shell or "sh", spec.run).script
-    return scripts.compile_argv(spec.run).script
+    if isinstance(command, str):
+        return scripts.compile_script(shell, command).script
+    return scripts.compile_argv(command).script
 
 
 def _setting(value: Any) -> Setting:
@@ -191,4 +195,4 @@ def _retry(spec: RetrySpec | None) -> RetryPolicy:
 
 
 def _stop(spec: StopSpec | None) -> StopPolicy:
-    return StopPolicy() if spec is None else StopPolicy(signal=spec.signal, grace=spec.grace)
+    return StopPolicy() if spec is None else StopPolicy(spec.signal, spec.grace, _command(spec.command))

@@ -238,9 +238,13 @@ class _Linter:
             )
 
     def _script(self, node: tree.Mapping, here: tuple[NamedSteps, int] | None) -> None:
-        run = node.get("run")
         shell_node = node.get("shell")
-        shell = shell_node.text if isinstance(shell_node, tree.Scalar) else ""
+        self._command(node.get("run"), shell_node.text if isinstance(shell_node, tree.Scalar) else "", here)
+        stop = node.get("stop")
+        if isinstance(stop, tree.Mapping):
+            self._command(stop.get("command"), "", here)
+
+    def _command(self, run: tree.Node | None, shell: str, here: tuple[NamedSteps, int] | None) -> None:
         match run:
             case tree.Scalar():
                 if shell == "none":

@@ -43,10 +43,14 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
-    """How a running step is ended: the signal (without SIG), `grace` seconds, SIGKILL."""
+    """How a running step is ended: the signal (without SIG), `grace` seconds, SIGKILL.
+
+    With a command: that, and what still runs after `grace` seconds gets the signal, and SIGKILL a second later.
+    """
 
     signal: str = "TERM"
     grace: float = 10.0
+    command: Script | None = None
 
 
 @dataclass(frozen=True, slots=True)

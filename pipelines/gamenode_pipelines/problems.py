@@ -53,7 +53,6 @@ _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     ("steps", "*"): {
         "secrets": "`secrets`; read them on the node",
     },
-    ("steps", "*", "stop"): {"command": "`stop.command`; use `signal`, and trap it in the script"},
 }
 #: What people write from other systems' habit.
 _MEANT: Final[Mapping[str, str]] = {

@@ -130,14 +130,23 @@ class RetrySpec(Model):
 
 
 class StopSpec(Model):
-    """How a running step is ended: the signal, `grace`, then SIGKILL."""
+    """How a running step is ended: a command, where there is one, the signal, then SIGKILL."""
 
     signal: Annotated[
         str,
         BeforeValidator(check.signal),
         WithJsonSchema({"enum": [*check.SIGNALS, *("SIG" + s for s in check.SIGNALS)]}),
     ] = Field("TERM", description="The first signal, without SIG or with it.")
-    grace: Pause = Field(10.0, description="How long the step may take to end after it.")
+    grace: Pause = Field(10.0, description="How long the step may take to end after it, or after the command.")
+    command: Annotated[str | tuple[str, ...] | None, BeforeValidator(check.run)] = Field(
+        None, description="What ends it by its own means; the signal comes where it still runs after `grace`."
+    )
+
+    @model_validator(mode="after")
+    def _has_time(self) -> StopSpec:
+        if self.command is not None and not self.grace:
+            raise ValueError("has a command and no time for it; give it a `grace`")
+        return self
 
 
 class LimitsSpec(Model):
@@ -214,6 +223,7 @@ class StepSpec(Model):
         (), max_length=MAX_STEPS, description="Steps that run, in order, when it has failed; the task stays failed."
     )
 
+    _own = field_validator("stop", mode="after")(steps.own_stop)
     _alone = field_validator("timeout", "retry", "stop", "idempotent", mode="before")(steps.not_with_pipeline)
     _only_run = field_validator("shell", "workdir", "user", "limits", mode="before")(steps.only_with_run)
 

@@ -87,6 +87,15 @@ def not_with_pipeline(value: object, info: ValidationInfo) -> object:
     return value
 
 
+def own_stop(value: Any, info: ValidationInfo) -> Any:
+    """A stop command is for a script: what a container does to end is its own."""
+    uses = info.data.get("uses")
+    if uses and value is not None and value.command is not None:
+        instead = "write `stop` under `with`" if "stop" in KINDS[uses].fields else "remove it"
+        raise StepProblem(f"`stop.command` belongs to `run`; {instead}")
+    return value
+
+
 def only_with_run(value: object, info: ValidationInfo) -> object:
     """Keys of scripts have no place in a step of a kind."""
     uses = info.data.get("uses")

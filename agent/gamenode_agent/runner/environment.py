@@ -53,6 +53,23 @@ def render(task: Task, plan: Plan, step: StepPlan, *, own: Mapping[str, str]) ->
     )
 
 
+def render_stop(task: Task, plan: Plan, step: StepPlan) -> tuple[Sequence[str], Mapping[str, str]]:
+    """The command that ends the step, and the variables it has besides the step's; nothing where it has none.
+
+    Raises GameNodeError(INVALID_ARGUMENT) for an expression that has no value.
+    """
+    command = step.stop.command
+    if command is None:
+        return (), {}
+    from gamenode_pipelines import expressions
+
+    scope = task_scope(task, plan, step.scope) if command.bindings or command.argv else {}
+    env = {name: expressions.to_text(expressions.evaluate(source, scope)) for name, source in command.bindings.items()}
+    if command.argv:
+        return [expressions.render(part, scope) for part in command.argv], checked(env, {})
+    return ("/bin/sh", "-e", "-c", command.text), checked(env, {})
+
+
 def checked(env: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """`env` with `own` on top. Raises GameNodeError(LIMIT_EXCEEDED) for a value that no program can be given."""
     env.update(own)

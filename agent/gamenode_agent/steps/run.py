@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gamenode_agent.runner.environment import render
+from gamenode_agent.runner.environment import render, render_stop
 from gamenode_agent.steps.context import OUTPUT_FILE, SCRIPT_FILE, StepContext
 from gamenode_agent.supervisor.client import AttemptKey, SpawnRequest
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -23,6 +23,7 @@ def spawn_request(context: StepContext) -> SpawnRequest:
     rendered = render(context.task, context.plan, step, own=context.own_env())
     env = dict(rendered.env)
     argv = _argv(step.script or Script(), rendered.argv, context, env)
+    stop_argv, stop_env = render_stop(context.task, context.plan, step)
     if rendered.user:
         _hand_output_over(f"{context.directory}/{OUTPUT_FILE}", rendered.user)
     return SpawnRequest(
@@ -36,6 +37,8 @@ def spawn_request(context: StepContext) -> SpawnRequest:
         limits=step.limits,
         timeout=step.timeout,
         stop=step.stop,
+        stop_argv=stop_argv,
+        stop_env=stop_env,
     )
 
 

@@ -23,12 +23,11 @@ from gamenode_agent.supervisor.orders import Order
 from gamenode_agent.supervisor.output import Output
 from gamenode_agent.supervisor.pipes import Pipes
 from gamenode_agent.supervisor.protocol import Json
+from gamenode_agent.supervisor.stopping import AFTER_SIGNAL, StopCommand
+from gamenode_agent.supervisor.verdicts import verdict
 
 #: Seconds between two looks at a tree that was killed and is not gone, and at one whose limits nothing else keeps.
 _LOOK_AGAIN = 0.1
-
-
-_NAMES = {s.value: s.name for s in signal.Signals}
 
 
 class Host(Protocol):
@@ -73,6 +72,7 @@ class Attempt:
         self._final: Json | None = None
         self._output = Output(f"{order.directory}/{records.LOG_FILE}", order.log_limit)
         self._pipes = Pipes(host.loop, self._took, order.masks)
+        self._stop_command = StopCommand(order, host.loop, self._took)
         self._timers: dict[str, Timer] = {}
         self._events = -1
 
@@ -132,8 +132,13 @@ class Attempt:
         if force or self._order.grace <= 0:
             self._kill()
         elif "grace" not in self._timers and self.status is None:
-            self._after("grace", self._order.grace, self._kill)
-            self._signal_all(self._order.signal)
+            pid = self._stop_command.start(self._host.devnull, self._marks(), self.group)
+            if pid:
+                self._host.children.add_beside(pid, self)
+                self._after("grace", self._order.grace, self._still_there)
+            else:
+                self._after("grace", self._order.grace, self._kill)
+                self._signal_all(self._order.signal)
 
     def main_ended(self, status: int) -> None:
         """The main process has been reaped."""
@@ -147,6 +152,7 @@ class Attempt:
         left = self._left()
         if not left:
             self._pipes.drain()
+            self._stop_command.drain()
             self._finishing = True
             self._step(self._output.finish(self._host.now()))
         elif self._killed or "grace" not in self._timers:
@@ -164,8 +170,7 @@ class Attempt:
     def _start(self, state: int) -> None:
         order, host = self._order, self._host
         who = starting.account(order.user)
-        marks = dict(zip(protocol.MARKS, order.key.split("/"), strict=True))
-        env = starting.environment(order.env, marks, who)
+        env = starting.environment(order.env, self._marks(), who)
         if order.limits.before_exec:
             self.group = host.groups.create(group_name(self.key), order.limits)
         try:
@@ -185,6 +190,9 @@ class Attempt:
         if order.timeout > 0:
             self._after("timeout", order.timeout, self._timed_out)
         self._watch_limits()
+
+    def _marks(self) -> dict[str, str]:
+        return dict(zip(protocol.MARKS, self.key.split("/"), strict=True))
 
     def _fail(self, problem: Json) -> None:
         self._pipes.close()
@@ -280,6 +288,10 @@ class Attempt:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    def _still_there(self) -> None:
+        self._after("grace", AFTER_SIGNAL, self._kill)
+        self._signal_all(self._order.signal)
+
     def _kill(self) -> None:
         self._killed = True
         self._signal_all(signal.SIGKILL)
@@ -310,7 +322,7 @@ class Attempt:
             timer.cancel()
         self._timers.clear()
         self._close_events()
-        code, problem = self._verdict()
+        code, problem = verdict(self.status, self._cause, self._order.limits, self.group)
         self._final = {
             "key": self.key,
             "phase": protocol.ENDED,
@@ -334,30 +346,6 @@ class Attempt:
         if self.group is not None and not self.group.remove() and tries:
             # The kernel may need a moment to see that it is empty.
             self._host.loop.after(_LOOK_AGAIN, partial(self._remove_group, tries - 1))
-
-    def _verdict(self) -> tuple[int | None, Json | None]:
-        """Exit code and error, once everything is known."""
-        if self.status is None:
-            return None, self._cause
-        number = os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0
-        code = 128 + number if number else os.WEXITSTATUS(self.status)
-        limits = self._order.limits
-        if self._cause is not None or not code:
-            return code, self._cause
-        if self.group is not None and self.group.oom_kills():
-            message = f"killed: it needed more than its {limits.memory} bytes of memory"
-            return code, protocol.error(protocol.OOM_KILLED, message, limit="memory", value=str(limits.memory))
-        if self.group is not None and self.group.refused_forks():
-            message = f"it wanted more than its {limits.pids} processes"
-            return code, protocol.error(protocol.RESOURCE_LIMIT, message, limit="pids", value=str(limits.pids))
-        if limits.file_size and code == 128 + signal.SIGXFSZ:
-            message = f"stopped at its limit: a file of more than {limits.file_size} bytes"
-            value = str(limits.file_size)
-            return code, protocol.error(protocol.RESOURCE_LIMIT, message, limit="file_size", value=value)
-        if number:
-            name = _NAMES.get(number, str(number))
-            return code, protocol.error(protocol.EXIT_NONZERO, f"ended by signal {name}", signal=name)
-        return code, None
 
     def _after(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
         old = self._timers.get(name)

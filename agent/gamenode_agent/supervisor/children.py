@@ -33,6 +33,10 @@ class Children:
         """Notes a main process."""
         self._mains[pid] = attempt
 
+    def add_beside(self, pid: int, attempt: Attempt) -> None:
+        """Notes a process that is part of the attempt, beside its main one."""
+        self._orphans[pid] = attempt
+
     def reap(self) -> Collection[Attempt]:
         """Collects the children that have ended and tells the attempts whose main it was.
 

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 _START_TIMEOUT = 10.0
 #: Recovery may wait for processes to end; everything else is answered within a turn of the supervisor's loop.
 _CALL_TIMEOUT = 30.0
+_KNOWS_STOP_COMMANDS = 2
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -70,6 +71,7 @@ class Supervisor:
         #: The supervisor's pid and its host's boot, once connected.
         self.pid = 0
         self.boot_id = ""
+        self._version = protocol.VERSION
         self._data_dir = data_dir
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
@@ -97,6 +99,7 @@ class Supervisor:
                 hello = await self._hello(link)
                 if hello is not None:
                     self._link, self.pid, self.boot_id = link, hello["pid"], hello["boot_id"]
+                    self._version = hello["version"]
                     link.owner = self
                     return
             left = deadline - loop.time()
@@ -112,6 +115,12 @@ class Supervisor:
         to `on_ended` too. An attempt that an earlier supervisor began is never started again: where it cannot be said
         how it ended, this raises SUPERVISOR_LOST, and `recover` says `unknown`.
         """
+        if request.stop_argv and self._version < _KNOWS_STOP_COMMANDS:
+            raise GameNodeError(
+                Code.VERSION_MISMATCH,
+                f"the supervisor with pid {self.pid} is older than this agent and knows no stop commands; it is"
+                " replaced when nothing runs under it any more",
+            )
         report = AttemptReport.from_json(await self._ask("spawn", request.to_json()))
         match report.phase:
             case Phase.ENDED:

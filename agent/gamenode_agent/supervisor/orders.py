@@ -34,6 +34,14 @@ class Order:
             raise ValueError(f"there is no signal {name!r}")
         self.signal = _SIGNALS[name]
         self.grace = _seconds(given.get("grace", 10))
+        stop = given.get("stop", {})
+        if not isinstance(stop, dict):
+            raise TypeError("stop is not a mapping")
+        self.stop_argv = [_text(item) for item in _list(stop.get("argv", []))]
+        stop_env = stop.get("env", {})
+        if not isinstance(stop_env, dict):
+            raise TypeError("the env of stop is not a mapping")
+        self.stop_env = {_text(name): _text(value) for name, value in stop_env.items()}
         self.log_limit = int(_seconds(given.get("log_limit", 0))) or protocol.DEFAULT_LOG_LIMIT
         self.masks = [_text(mask).encode("latin-1") for mask in _list(given.get("masks", [])) if mask]
 

@@ -45,6 +45,10 @@ class Pipes:
         for stream in self._fds:
             self._resume(stream)
 
+    def say(self, line: bytes) -> None:
+        """Takes a line of our own as if it had been read from standard error."""
+        self._took(line, 2)
+
     def drain(self) -> None:
         """Reads what is there and closes.
 

@@ -7,7 +7,7 @@ replaced while it has something to run, so an agent may well meet an older one.
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 #: Oldest supervisor this client can speak to.
 VERSION_MIN = 1
 

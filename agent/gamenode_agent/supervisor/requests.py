@@ -77,6 +77,9 @@ class SpawnRequest:
     stop: StopPolicy = _STOP
     log_limit: int = 0
     masks: Sequence[bytes] = ()
+    #: What ends it before the signal does, with its variables besides `env`; nothing where empty.
+    stop_argv: Sequence[str] = ()
+    stop_env: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As it is sent; what says nothing is left out."""
@@ -99,6 +102,8 @@ class SpawnRequest:
             message["timeout"] = self.timeout
         if self.log_limit:
             message["log_limit"] = self.log_limit
+        if self.stop_argv:
+            message["stop"] = {"argv": list(self.stop_argv), "env": dict(self.stop_env)}
         if self.masks:
             message["masks"] = [mask.decode("latin-1") for mask in self.masks]
         return message

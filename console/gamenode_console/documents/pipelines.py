@@ -128,7 +128,8 @@ def _step_plan(message: plan_pb2.StepPlan) -> Document:
             "on": list(retry.on),
         }
     if message.HasField("stop"):
-        document["stop"] = {"signal": message.stop.signal, "grace": message.stop.grace}
+        command = _script(message.stop.command) if message.stop.HasField("command") else None
+        document["stop"] = {"signal": message.stop.signal, "grace": message.stop.grace, "command": command}
     return document
 
 

@@ -115,7 +115,11 @@ def step_plan_to_proto(step: StepPlan) -> plan_pb2.StepPlan:
         retry=plan_pb2.RetryPolicy(
             attempts=retry.attempts, backoff=retry.backoff, max_backoff=retry.max_backoff, on=sorted(retry.on)
         ),
-        stop=plan_pb2.StopPolicy(signal=stop.signal, grace=stop.grace),
+        stop=plan_pb2.StopPolicy(
+            signal=stop.signal,
+            grace=stop.grace,
+            command=None if stop.command is None else _script_to_proto(stop.command),
+        ),
         idempotent=step.idempotent,
         continue_on_error=step.continue_on_error,
         group=step.group,
@@ -153,7 +157,11 @@ def step_plan_from_proto(message: plan_pb2.StepPlan) -> StepPlan:
             max_backoff=retry.max_backoff,
             on=frozenset(map(_retry_on, retry.on)),
         ),
-        stop=StopPolicy(signal=stop.signal, grace=stop.grace),
+        stop=StopPolicy(
+            signal=stop.signal,
+            grace=stop.grace,
+            command=_script_from_proto(stop.command) if stop.HasField("command") else None,
+        ),
         idempotent=message.idempotent,
         continue_on_error=message.continue_on_error,
         with_=settings_from_proto(getattr(message, "with")),

@@ -86,18 +86,24 @@ class StopPolicy(_message.Message):
 
     SIGNAL_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
     signal: _builtins.str
     """Without the SIG, e.g. `TERM`."""
     grace: _builtins.float
+    @_builtins.property
+    def command(self) -> Global___Script:
+        """What ends it by its own means, before the signal."""
+
     def __init__(
         self,
         *,
         signal: _builtins.str = ...,
         grace: _builtins.float = ...,
+        command: Global___Script | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace", "signal", b"signal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "grace", b"grace", "signal", b"signal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -229,6 +229,37 @@ def test_a_wrong_answer_to_a_failure_is_said_where_it_is(text: str, said: str) -
     assert any(problem.startswith(said) for problem in problems), problems
 
 
+STOP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n    stop: "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (STOP + "{command: x, grace: 0s}\n", "5:5: `stop` has a command and no time for it"),
+        (STOP + "{command: []}\n", "5:12: `command` is empty"),
+        (STOP + "{command: {a: b}}\n", "5:12: `command` must be text"),
+        (STOP + "{command: 'x ${{ params.a }}'}\n", "5:24: there is no parameter 'a'"),
+        (STOP + "{command: \"x '${{ node.name }}'\"}\n", "5:25: "),
+        (
+            STOP.replace("run: x", "uses: container.job\n    with: {image: oa}") + "{command: x}\n",
+            "6:5: `stop.command` belongs to `run`; write `stop` under `with`",
+        ),
+    ],
+)
+def test_a_wrong_stop_command_is_said_where_it_is(text: str, said: str) -> None:
+    with pytest.raises(InvalidPipeline) as caught:
+        load_pipelines(text, "f")
+    problems = [str(problem).removeprefix("f:") for problem in caught.value.problems]
+    assert any(problem.startswith(said) for problem in problems), problems
+
+
+def test_a_stop_command_is_compiled_as_a_script() -> None:
+    (step,) = plan(STOP + "{command: 'bye \"${{ node.name }}\"', grace: 5s}\n").steps
+    assert step.stop.command is not None
+    assert "${{" not in step.stop.command.text
+    assert list(step.stop.command.bindings.values()) == ["node.name"]
+
+
 def test_steps_for_failures_count() -> None:
     many = "".join(f"      - {{id: b{at}, run: x}}\n" for at in range(500))
     with pytest.raises(InvalidPipeline, match="501 steps; at most 500"):

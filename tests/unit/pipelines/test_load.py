@@ -148,7 +148,6 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "approval: {by: operator}\n", "5:1: not yet: `approval`"),
         (STEP + "on: [{event: x}]\n", "5:1: not yet: `on`"),
         (STEP + "files: [a]\n", "5:1: not yet: `files`"),
-        (STEP + "    stop: {command: x}\n", "5:12: not yet: `stop.command`"),
         (STEP + "params: {a: {type: secret}}\n", "5:20: not yet: secret parameters"),
         (STEP + "    if: ${{ instance.name == 'x' }}\n", "5:9: not yet: `instance` in expressions"),
         # values

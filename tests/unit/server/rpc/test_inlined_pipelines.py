@@ -54,7 +54,7 @@ async def test_what_it_is_given_must_fit(here: Site) -> None:
     wrong = OUTER.replace("name: inner", "name: inner, params: {port: x, prt: 1}")
     (problem,) = await apply(here, f"{INNER}---\n{wrong}")
     assert problem.startswith(
-        "0.yaml:8:18: step deploy: pipeline 'inner': it has no parameter 'prt'; did you mean 'port'?"
+        "0.yaml:9:18: step deploy: pipeline 'inner': it has no parameter 'prt'; did you mean 'port'?"
     )
     assert "parameter 'port': 'x' is not a whole number" in problem
 
