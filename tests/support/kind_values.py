@@ -49,6 +49,8 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "from": st.sampled_from(["/x.tar", "${{ node.name }}"]),
     "path": st.sampled_from(["x", "/srv/x/y"]),
     "mode": st.sampled_from(["644", "0640", "0o755"]),
+    "sha256": st.sampled_from(["a" * 64, "0123456789ABCDEF" * 4]),
+    "max_size": st.sampled_from(["1g", "10k"]),
     "url": st.sampled_from(["http://a", "https://[::1]:8443/x?y=z"]),
     "status": st.sampled_from([200, [200, 204], "${{ node.labels.status }}"]),
     "host": st.sampled_from(["127.0.0.1", "[::1]", "game.example.com"]),

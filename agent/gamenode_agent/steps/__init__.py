@@ -18,6 +18,7 @@ from gamenode_agent.steps.container_run import container_run
 from gamenode_agent.steps.container_stop import container_stop
 from gamenode_agent.steps.container_wait import container_wait
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
+from gamenode_agent.steps.file_fetch import file_fetch
 from gamenode_agent.steps.file_write import file_write
 from gamenode_agent.steps.game_query import game_query
 from gamenode_agent.steps.game_rcon import game_rcon
@@ -43,6 +44,7 @@ KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = Map
         "container.run": container_run,
         "container.stop": container_stop,
         "container.wait": container_wait,
+        "file.fetch": file_fetch,
         "file.write": file_write,
         "game.query": game_query,
         "game.rcon": game_rcon,

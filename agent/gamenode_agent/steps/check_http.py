@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from gamenode_agent.engines.inline import Handle, InlineRequest, Result, Stop
 from gamenode_agent.steps.check_tcp import why
 from gamenode_agent.steps.context import StepContext
+from gamenode_agent.steps.http import MAX_HEAD, Answer, described, read_head, request, without_password
 from gamenode_agent.steps.patience import NotThere, patience, until
 from gamenode_agent.steps.tools import Tools
 
-#: Bytes of a body that are looked at, and of a head.
+#: Bytes of a body that are looked at.
 MAX_BODY = 1 << 20
-MAX_HEAD = 64 << 10
 
-_STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
 _CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    reason: str
-    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +36,16 @@ class CheckHttp:
 
     async def run(self, attempt: Handle) -> Result:
         """Asks until the answer is as wanted. Raises STEP_TIMEOUT with the last reason."""
-        shown = _without_password(self.url)
+        shown = without_password(self.url)
         what = f"{shown} does not answer as wanted"
         answer = await until(attempt, self.tools.clock, self._look, seconds=self.seconds, what=what)
-        attempt.say(f"{shown} answers {_line(answer)}")
+        attempt.say(f"{shown} answers {described(answer)}")
         return Result(outputs={"status": str(answer.status)})
 
     async def end(self, attempt: Handle, stop: Stop) -> None:
         """Nothing of it is left once `run` is cancelled."""
 
-    async def _look(self) -> _Answer:
+    async def _look(self) -> Answer:
         try:
             return await self._ask()
         except (ConnectionError, asyncio.IncompleteReadError) as error:
@@ -66,20 +57,20 @@ class CheckHttp:
         except (OSError, UnicodeError) as error:
             raise NotThere(why(error)) from error
 
-    async def _ask(self) -> _Answer:
+    async def _ask(self) -> Answer:
         parts = urlsplit(self.url)
         tls = parts.scheme == "https"
         port = parts.port or (443 if tls else 80)
         reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls or None, limit=MAX_HEAD)
         try:
-            writer.write(_request(parts))
-            answer = await _head(reader)
+            writer.write(request(parts))
+            answer = await read_head(reader)
             if answer.status not in self.status:
-                raise NotThere(f"it answers {_line(answer)}")
+                raise NotThere(f"it answers {described(answer)}")
             if self.contains:
                 text = _text(await _body(reader, answer), answer)
                 if self.contains not in text:
-                    raise NotThere(f"it answers {_line(answer)}, without {_shown(self.contains)} in it")
+                    raise NotThere(f"it answers {described(answer)}, without {_shown(self.contains)} in it")
             return answer
         finally:
             # Whatever it still wants to say is not waited for.
@@ -93,43 +84,7 @@ def check_http(context: StepContext) -> InlineRequest:
     return context.inline(step)
 
 
-def _request(parts: SplitResult) -> bytes:
-    host = parts.netloc.rpartition("@")[2].encode("idna" if not parts.netloc.isascii() else "ascii").decode()
-    # What is quoted already stays so; anything that could end the line is quoted.
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    lines = [
-        f"GET {path}{'?' if query else ''}{query} HTTP/1.1",
-        f"Host: {host}",
-        "User-Agent: gamenode-agent",
-        "Accept: */*",
-        "Accept-Encoding: identity",
-        "Connection: close",
-    ]
-    if parts.username is not None:
-        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        lines.append(f"Authorization: Basic {b64encode(who.encode()).decode()}")
-    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
-
-
-async def _head(reader: asyncio.StreamReader) -> _Answer:
-    while True:
-        head = await reader.readuntil(b"\r\n\r\n")
-        match = _STATUS.match(head)
-        if match is None:
-            raise NotThere("what it answers is not HTTP")
-        status = int(match[1])
-        if status >= 200:  # else there is more to come
-            break
-    headers: dict[str, str] = {}
-    for line in head[match.end() :].decode("latin-1").split("\r\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
-    return _Answer(status, (match[2] or b"").decode("latin-1").strip(), headers)
-
-
-async def _body(reader: asyncio.StreamReader, answer: _Answer) -> bytes:
+async def _body(reader: asyncio.StreamReader, answer: Answer) -> bytes:
     if answer.status in (204, 304):
         return b""
     if "chunked" in answer.headers.get("transfer-encoding", "").lower():
@@ -164,7 +119,7 @@ async def _chunked(reader: asyncio.StreamReader) -> bytes:
     return bytes(found)
 
 
-def _text(body: bytes, answer: _Answer) -> str:
+def _text(body: bytes, answer: Answer) -> str:
     match = _CHARSET.search(answer.headers.get("content-type", ""))
     try:
         return body.decode(match[1] if match else "utf-8", "replace")
@@ -172,16 +127,5 @@ def _text(body: bytes, answer: _Answer) -> str:
         return body.decode("utf-8", "replace")
 
 
-def _line(answer: _Answer) -> str:
-    where = answer.headers.get("location", "") if 300 <= answer.status < 400 else ""
-    return f"{answer.status} {answer.reason[:100]}".strip() + (f" (to {where[:200]})" if where else "")
-
-
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    who, at, where = parts.netloc.rpartition("@")
-    return parts._replace(netloc=where).geturl() if at and ":" in who else url

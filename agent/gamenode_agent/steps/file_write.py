@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 
 from gamenode_agent.engines.inline import Handle, InlineRequest, Result, Stop
+from gamenode_agent.journal import Attempt
 from gamenode_agent.steps.context import StepContext
 from gamenode_pipelines.errors import Code, GameNodeError
 
@@ -47,7 +48,7 @@ class FileWrite:
             os.unlink(os.path.join(os.path.dirname(place), self.unfinished))
 
     def _write(self) -> Result:
-        place = self._place()
+        place = place_of(self.workspace, self.path)
         folder = os.path.dirname(place)
         unfinished = os.path.join(folder, self.unfinished)
         data = self.content.encode()
@@ -59,30 +60,11 @@ class FileWrite:
                 with contextlib.suppress(OSError):
                     os.unlink(unfinished)
                 raise
-            _sync(folder)
+            sync_folder(folder)
         except OSError as error:
-            raise _named(error, place) from error
+            raise named(error, place) from error
         digest = hashlib.sha256(data).hexdigest()
         return Result(outputs={"path": place, "bytes": str(len(data)), "sha256": digest})
-
-    def _place(self) -> str:
-        if ".." in self.path.split("/"):
-            raise GameNodeError(Code.INVALID_ARGUMENT, f"with.path: {self.path!r} has `..` in it")
-        place = os.path.normpath(os.path.join(self.workspace, self.path))
-        folder = os.path.dirname(place)
-        if not os.path.isdir(folder):
-            raise GameNodeError(
-                Code.INVALID_ARGUMENT, f"the folder {folder} is not there on this node; make it in a step before"
-            )
-        if os.path.isdir(place):
-            raise GameNodeError(Code.INVALID_ARGUMENT, f"{place} is a folder on this node; name a file in it")
-        if not os.path.isabs(self.path):
-            inside, real = os.path.realpath(self.workspace), os.path.realpath(folder)
-            if os.path.commonpath([inside, real]) != inside:
-                raise GameNodeError(
-                    Code.INVALID_ARGUMENT, f"with.path: {self.path!r} leads by a link out of the task's workspace"
-                )
-        return place
 
     def _put(self, path: str, data: bytes, replaced: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -101,6 +83,27 @@ class FileWrite:
             os.close(fd)
 
 
+def place_of(workspace: str, path: str) -> str:
+    """Where a file of this path is written; raises GameNodeError where that cannot be."""
+    if ".." in path.split("/"):
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"with.path: {path!r} has `..` in it")
+    place = os.path.normpath(os.path.join(workspace, path))
+    folder = os.path.dirname(place)
+    if not os.path.isdir(folder):
+        raise GameNodeError(
+            Code.INVALID_ARGUMENT, f"the folder {folder} is not there on this node; make it in a step before"
+        )
+    if os.path.isdir(place):
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"{place} is a folder on this node; name a file in it")
+    if not os.path.isabs(path):
+        inside, real = os.path.realpath(workspace), os.path.realpath(folder)
+        if os.path.commonpath([inside, real]) != inside:
+            raise GameNodeError(
+                Code.INVALID_ARGUMENT, f"with.path: {path!r} leads by a link out of the task's workspace"
+            )
+    return place
+
+
 def file_write(context: StepContext) -> InlineRequest:
     """What to do for one attempt. Raises GameNodeError."""
     values = context.values()
@@ -111,12 +114,18 @@ def file_write(context: StepContext) -> InlineRequest:
             values["path"],
             values["content"],
             int(values["mode"], 8),
-            f".gamenode.{key.task_id}.{key.fence}.{key.step_id}.{key.attempt}",
+            unfinished_of(key),
         )
     )
 
 
-def _sync(folder: str) -> None:
+def unfinished_of(key: Attempt) -> str:
+    """What a file is called while an attempt writes it."""
+    return f".gamenode.{key.task_id}.{key.fence}.{key.step_id}.{key.attempt}"
+
+
+def sync_folder(folder: str) -> None:
+    """Has what was renamed in a folder on disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -124,7 +133,8 @@ def _sync(folder: str) -> None:
         os.close(fd)
 
 
-def _named(error: OSError, place: str) -> GameNodeError:
+def named(error: OSError, place: str) -> GameNodeError:
+    """Why a file cannot be written, by name."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         code = Code.STORAGE_FULL
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

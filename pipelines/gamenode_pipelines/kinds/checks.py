@@ -63,6 +63,7 @@ def _url(value: object) -> str:
     return text
 
 
+URL: Final = Leaf("URL", _url, SCALAR_SCHEMA, empty="")
 _MEANT: Final[Mapping[str, Any]] = {"address": "host", "hostname": "host", "ip": "host"}
 
 CHECKS: Final = (
@@ -84,7 +85,7 @@ CHECKS: Final = (
         "Asks a web server until its answer is as wanted; for 30 s unless the step says another `timeout`.",
         Record(
             {
-                "url": Field(Leaf("URL", _url, SCALAR_SCHEMA, empty=""), "What is asked, as the node sees it.", True),
+                "url": Field(URL, "What is asked, as the node sees it.", True),
                 "status": Field(_Statuses(), "The statuses that are good; 200 to 399 where it is left out."),
                 "contains": Field(TEXT, "What the answer's text must contain."),
             },

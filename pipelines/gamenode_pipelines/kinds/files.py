@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gamenode_pipelines.kinds.fields import PATH, TEXT, Leaf
+from gamenode_pipelines.kinds.checks import URL
+from gamenode_pipelines.kinds.fields import PATH, SIZE, TEXT, Leaf, matching
 from gamenode_pipelines.kinds.kind import Kind
 from gamenode_pipelines.kinds.shapes import Field, Record
+from gamenode_pipelines.quantities import parse_size
 from gamenode_pipelines.wording import shown
 from gamenode_pipelines.written import text_of
 
@@ -22,7 +24,47 @@ def _mode(value: object) -> str:
     return f"0{match[2]}"
 
 
+#: Bytes that a file may have where the step does not say.
+_MOST: Final = "2g"
+
 FILES: Final = (
+    Kind(
+        "file.fetch",
+        "Takes a file from the web: the one that was meant, whole or not at all.",
+        Record(
+            {
+                "from": Field(TEXT, "A file of the bundle.", later="`from`; fetch it by `url`, or write it in a step"),
+                "url": Field(URL, "Where it is, as the node sees it.", True),
+                "path": Field(PATH, "Where it goes; relative to the task's workspace. Its folder must be there.", True),
+                "sha256": Field(
+                    matching(r"[0-9a-f]{64}", "is no SHA-256: 64 hexadecimal digits", tidy=str.lower),
+                    "Its SHA-256: another file is refused.",
+                    True,
+                ),
+                "mode": Field(
+                    Leaf("octal digits", _mode, {"type": ["string", "integer"]}, empty=""),
+                    "Its permissions.",
+                    default="0644",
+                ),
+                "max_size": Field(SIZE, "How large it may be.", default=parse_size(_MOST)),
+            },
+            "file.fetch",
+            meant={
+                "dest": "path",
+                "file": "path",
+                "src": "url",
+                "source": "url",
+                "digest": "sha256",
+                "checksum": "sha256",
+            },
+        ),
+        idempotent=True,
+        outputs={
+            "path": "where it is, from / on",
+            "bytes": "its size",
+            "sha256": "its digest",
+        },
+    ),
     Kind(
         "file.write",
         "Writes a text file: whole or not at all.",
