@@ -17,7 +17,6 @@ from gamenode_pipelines.written import kind_of, text_of
 LATER: Final[Mapping[str, str]] = {
     "approve": "start what comes after it as a run of its own",
     "artifact.put": "copy it in a `run:` step",
-    "game.gate": "ask with `game.query`, and look at its outputs in `if`",
 }
 #: Where what belongs to `run` goes in a step that makes a container.
 _INSTEAD: Final[Mapping[str, str]] = {

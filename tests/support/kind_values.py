@@ -56,6 +56,10 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "host": st.sampled_from(["127.0.0.1", "[::1]", "game.example.com"]),
     "port": st.integers(1, 65535),
     "commands": st.lists(st.sampled_from(["status", "say ${{ node.name }}"]), min_size=1, max_size=3),
+    "announce": st.just("say x"),
+    "lock_command": st.just("lock"),
+    "on_deadline": st.just("fail"),
+    "players": st.integers(0, 9),
     "pids": st.integers(1, 4_194_304),
     "pattern": st.just("^x+$"),
     "retries": st.integers(1, 1000),
@@ -70,6 +74,14 @@ _BY_WORD: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+_GATES: list[dict[str, Any]] = [
+    {},
+    {"deadline": "1h", "on_deadline": "force"},
+    {"rcon": {"protocol": "source", "password": "${{ node.name }}"}, "announce": "say ${{ node.name }}"},
+    {"rcon": {"protocol": "quake3", "port": 5, "password": "x"}, "lock_command": "lock"},
+]
+
+
 @st.composite
 def uses(draw: st.DrawFn, kinds: Iterable[str] = KINDS) -> dict[str, Any]:
     """A kind, and what it could be given."""
@@ -77,6 +89,9 @@ def uses(draw: st.DrawFn, kinds: Iterable[str] = KINDS) -> dict[str, Any]:
     with_ = draw(_record(KINDS[kind].record))
     if kind == "container.wait":
         with_ = {"name": with_["name"], **draw(st.sampled_from([{"for": "log", "pattern": "^x+$"}, {"for": "exited"}]))}
+    if kind == "game.gate":
+        with_ = {name: with_[name] for name in with_ if name not in ("announce", "lock_command", "on_deadline", "rcon")}
+        with_ = {**with_, **draw(st.sampled_from(_GATES))}
     if kind == GROUP:
         with_ = {**with_, "name": "another-one"}
     return {"uses": kind, "with": with_}

@@ -20,6 +20,7 @@ from gamenode_agent.steps.container_wait import container_wait
 from gamenode_agent.steps.context import OUTPUT_FILE, StepContext
 from gamenode_agent.steps.file_fetch import file_fetch
 from gamenode_agent.steps.file_write import file_write
+from gamenode_agent.steps.game_gate import game_gate
 from gamenode_agent.steps.game_query import game_query
 from gamenode_agent.steps.game_rcon import game_rcon
 from gamenode_agent.steps.run import spawn_request
@@ -46,6 +47,7 @@ KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = Map
         "container.wait": container_wait,
         "file.fetch": file_fetch,
         "file.write": file_write,
+        "game.gate": game_gate,
         "game.query": game_query,
         "game.rcon": game_rcon,
     }

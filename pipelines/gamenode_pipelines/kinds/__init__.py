@@ -15,6 +15,7 @@ from gamenode_pipelines.kinds.containers import CONTAINERS
 from gamenode_pipelines.kinds.fields import is_template
 from gamenode_pipelines.kinds.files import FILES
 from gamenode_pipelines.kinds.games import GAMES
+from gamenode_pipelines.kinds.gates import GATES
 from gamenode_pipelines.kinds.healthcheck import Health as Health
 from gamenode_pipelines.kinds.kind import Kind as Kind
 from gamenode_pipelines.kinds.pipelines import PIPELINES
@@ -25,7 +26,9 @@ from gamenode_pipelines.plan import Setting
 from gamenode_pipelines.wording import nearest, shown
 
 #: Every kind that works, by name.
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (*CONTAINERS, *CHECKS, *FILES, *GAMES, *PIPELINES)}
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind for kind in (*CONTAINERS, *CHECKS, *FILES, *GAMES, *GATES, *PIPELINES)
+}
 
 
 def check(kind: str, values: Mapping[str, Setting]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ QUERY_PROTOCOLS: Final = (
 RCON_PROTOCOLS: Final = ("quake3", "source", "teeworlds")
 
 
-def _line(value: object) -> str:
+def command_line(value: object) -> str:
     """One line: no value of an expression can make two of it. What a `;` written in it means is its own affair."""
     text = text_of(value)
     if not text.strip():
@@ -30,7 +30,7 @@ def _line(value: object) -> str:
     return text
 
 
-def _no_command(value: str, whole: bool) -> None:
+def no_command(value: str, whole: bool) -> None:
     """A value may be a command or a part of one, and never adds one: consoles part them at `;`, but not in quotes."""
     found = next((sign for sign in (";" if whole else ';"') if sign in value), "")
     if found:
@@ -47,7 +47,7 @@ def _where(protocols: tuple[str, ...]) -> dict[str, Field]:
     }
 
 
-_MEANT: Final = {"game": "protocol", "type": "protocol", "address": "host", "ip": "host", "command": "commands"}
+WHERE_MEANT: Final = {"game": "protocol", "type": "protocol", "address": "host", "ip": "host", "command": "commands"}
 
 GAMES: Final = (
     Kind(
@@ -56,7 +56,7 @@ GAMES: Final = (
         Record(
             _where(QUERY_PROTOCOLS),
             "game.query",
-            meant=_MEANT,
+            meant=WHERE_MEANT,
         ),
         idempotent=True,
         outputs={
@@ -74,13 +74,13 @@ GAMES: Final = (
             | {
                 "password": Field(TEXT, "What lets commands in.", True),
                 "commands": Field(
-                    ListOf(Leaf("command", _line, SCALAR_SCHEMA, empty="")), "The commands, each a line.", True
+                    ListOf(Leaf("command", command_line, SCALAR_SCHEMA, empty="")), "The commands, each a line.", True
                 ),
             },
             "game.rcon",
-            meant=_MEANT,
+            meant=WHERE_MEANT,
         ),
         outputs={"reply": "the last command's answer"},
-        guards={"commands": _no_command},
+        guards={"commands": no_command},
     ),
 )
