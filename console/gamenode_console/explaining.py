@@ -21,14 +21,16 @@ Document = Mapping[str, Any]
 def explain(path: str) -> Document:
     """What stands at a dotted path: a key (`steps.retry`), a kind (`container.run`), or a field of one.
 
-    `steps.with.` in front of a kind may be left out; a field without its kind (`steps.with.ports`) is looked for in all
-    of them. Raises GameNodeError(NOT_FOUND) with the nearest word where there is none.
+    `steps.with.` in front of a kind may be left out where no key has its name; a field without its kind
+    (`steps.with.ports`) is looked for in all of them. Raises GameNodeError(NOT_FOUND) with the nearest word where there is none.
     """
     parts = [part for part in path.split(".") if part]
     if parts[:1] in (["steps"], ["finally"]) and parts[1:2] in (["with"], ["uses"]):
         if not parts[2:]:
             return {**_key(path), "keys": {name: kind.summary for name, kind in KINDS.items()}}
         return _of_kind(path, parts[2:], steps=True)
+    if len(parts) == 1 and parts[0] in KINDS:  # a key of the file has the same name, and comes first
+        return _key(path)
     if parts and any(name.partition(".")[0] == parts[0] for name in KINDS):
         return _of_kind(path, parts, steps=False)
     return _key(path)
@@ -62,9 +64,10 @@ def _document(path: str, type: str, description: str, keys: Mapping[str, str], *
 
 def _of_kind(path: str, parts: list[str], *, steps: bool) -> Document:
     """A kind, a field of one, kinds by the first part of their name, or (`steps`) a field wherever it is."""
-    kind = KINDS.get(".".join(parts[:2]))
-    if kind is not None:
-        return _kind(path, kind) if len(parts) == 2 else _field(path, kind, parts[2:])
+    for length in (2, 1):
+        kind = KINDS.get(".".join(parts[:length]))
+        if kind is not None:
+            return _kind(path, kind) if len(parts) <= length else _field(path, kind, parts[length:])
     family = {name: kind.summary for name, kind in KINDS.items() if name.startswith(f"{parts[0]}.")}
     if len(parts) == 1 and family:
         return _document(path, "step kinds", f"Kinds of steps that `uses` takes, about {parts[0]}s.", family)

@@ -5,6 +5,7 @@ Takes text, never a path. Knows nothing of what a pipeline is used for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -130,10 +131,12 @@ def _too_many(root: tree.Mapping, notes: _Notes) -> bool:
     return False
 
 
-def _answers(step: tree.Node) -> tuple[tree.Node, ...]:
-    """The steps of its `on_failure`."""
+def _answers(step: tree.Node) -> Iterator[tree.Node]:
+    """The steps of its `on_failure`, and, though they may have none, of theirs."""
     answers = step.get("on_failure") if isinstance(step, tree.Mapping) else None
-    return answers.items if isinstance(answers, tree.Sequence) else ()
+    for answer in answers.items if isinstance(answers, tree.Sequence) else ():
+        yield answer
+        yield from _answers(answer)
 
 
 def _plain(node: tree.Node, notes: _Notes) -> Any:

@@ -15,7 +15,7 @@ from gamenode_pipelines.kinds import KINDS
 
 @pytest.mark.parametrize("name", list(KINDS))
 def test_every_kind_and_every_field_of_it_is_explained(name: str) -> None:
-    kind = explaining.explain(name)
+    kind = explaining.explain(f"steps.with.{name}")
     assert kind["description"] == KINDS[name].summary
     assert list(kind["keys"]) == list(KINDS[name].fields)
     assert kind["outputs"] == dict(KINDS[name].outputs or {})
@@ -25,6 +25,12 @@ def test_every_kind_and_every_field_of_it_is_explained(name: str) -> None:
         assert found["description"]
         assert explaining.explain(f"steps.with.{name}.{field}") == {**found, "path": f"steps.with.{name}.{field}"}
     json.dumps(kind)
+
+
+def test_a_key_comes_before_a_kind_of_the_same_name() -> None:
+    assert explaining.explain("pipeline")["description"] == "Its name."
+    assert explaining.explain("pipeline.params")["description"].startswith("Its parameters by name")
+    assert "retry" in explaining.explain("steps.on_failure")["keys"]
 
 
 def test_fields_in_fields_and_what_is_said_of_them() -> None:

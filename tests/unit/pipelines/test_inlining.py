@@ -264,3 +264,14 @@ def test_steps_for_failures_count() -> None:
     many = "".join(f"      - {{id: b{at}, run: x}}\n" for at in range(500))
     with pytest.raises(InvalidPipeline, match="501 steps; at most 500"):
         load_pipelines(ANSWER + many, "f")
+    hidden = ", ".join(f"{{id: b{at}, run: x}}" for at in range(500))
+    with pytest.raises(InvalidPipeline, match="502 steps; at most 500"):
+        load_pipelines(ANSWER + f"      - {{id: c, run: x, on_failure: [{hidden}]}}\n", "f")
+
+
+def test_answers_to_answers_end_in_an_error_however_deep() -> None:
+    deep = "{id: z, run: x}"
+    for at in range(25):
+        deep = f"{{id: d{at}, run: x, on_failure: [{deep}]}}"
+    with pytest.raises(InvalidPipeline, match="has none of its own"):
+        load_pipelines(f"pipeline: p\nsteps: [{deep}]\n", "f")
