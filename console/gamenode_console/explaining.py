@@ -22,7 +22,8 @@ def explain(path: str) -> Document:
     """What stands at a dotted path: a key (`steps.retry`), a kind (`container.run`), or a field of one.
 
     `steps.with.` in front of a kind may be left out where no key has its name; a field without its kind
-    (`steps.with.ports`) is looked for in all of them. Raises GameNodeError(NOT_FOUND) with the nearest word where there is none.
+    (`steps.with.ports`) is looked for in all of them. Raises GameNodeError(NOT_FOUND) with the nearest word where there
+    is none.
     """
     parts = [part for part in path.split(".") if part]
     if parts[:1] in (["steps"], ["finally"]) and parts[1:2] in (["with"], ["uses"]):
