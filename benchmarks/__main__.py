@@ -14,7 +14,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import console_fleet, console_table, container_path, footprint, log_path, reference, run_path
+from benchmarks import (
+    console_fleet,
+    console_log,
+    console_table,
+    container_path,
+    footprint,
+    log_path,
+    reference,
+    run_path,
+)
 from support.cluster import running_cluster
 from support.docker_engine import open_engine
 
@@ -40,6 +49,7 @@ async def _measure() -> dict[str, Any]:
             figures["events"] = await log_path.event_rate(cluster)
     figures["containers"] = await _containers()
     figures["table"] = await console_table.measure()
+    figures["console_log"] = await console_log.measure()
     figures["console"] = await asyncio.to_thread(console_fleet.measure)
     figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
     figures["run"] = _median(runs)
@@ -111,6 +121,7 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
         steps,
         rest,
         console_table.printed(figures["table"]),
+        *console_log.printed(figures["console_log"]),
         *console_fleet.printed(figures["console"]),
     ]
 
