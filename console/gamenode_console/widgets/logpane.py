@@ -121,7 +121,10 @@ class LogPane(ScrollView, can_focus=True):
         """A hand on the scroll bar or the wheel moves the window."""
         super().watch_scroll_y(old_value, new_value)
         if not self._placing and round(old_value) != round(new_value):
-            self.view.go_to(round(new_value))
+            if round(new_value) < self.max_scroll_y:
+                self.view.go_to(round(new_value))
+            elif not self.view.following:  # or it was moved to the end because the pane has grown
+                self.view.follow()
             self._show()
 
     def render_line(self, y: int) -> Strip:

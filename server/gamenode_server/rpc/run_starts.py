@@ -86,8 +86,8 @@ async def stored_pipeline(core: Core, name: str, version: int) -> PipelineVersio
         return newest
     found = await core.store.apply(lambda tx: tx.pipeline(name, version))
     if found is None or found.removed:
-        said = "removed it" if found else f"is not there; its newest is {newest.version}"
-        raise GameNodeError(Code.NOT_FOUND, f"pipeline {name!r}: version {version} {said}")
+        said = f"version {version} took it out of use" if found else f"it has no version {version}"
+        raise GameNodeError(Code.NOT_FOUND, f"pipeline {name!r}: {said}; its newest is {newest.version}")
     return found
 
 

@@ -58,7 +58,7 @@ async def test_one_that_is_removed_is_not_used_and_not_lost(here: Site) -> None:
     (gone,) = await remove(here, "good", "good", reason="nobody uses it")
     assert (gone.name, gone.version, gone.removed) == ("good", 2, True)
     assert "good" not in await names(here)
-    for version, word in ((0, "was removed by"), (2, "version 2 removed it"), (3, "its newest is 2")):
+    for version, word in ((0, "was removed by"), (2, "version 2 took it out of use"), (3, "its newest is 2")):
         with pytest.raises(GameNodeError) as refused:
             await here.call(here.pipelines.GetPipeline, pb.GetPipelineRequest(name="good", version=version))
         assert refused.value.code is Code.NOT_FOUND
