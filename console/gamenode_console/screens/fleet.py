@@ -137,7 +137,8 @@ class Fleet(View):
 
     def on_screen_suspend(self) -> None:
         """Nothing is read for a view that nobody sees."""
-        self._log.let_go()
+        if self.ready:
+            self._log.let_go()
 
     def _selected_log(self) -> Source | None:
         """The log of the run under the cursor; with the focus on the nodes, what the node last worked on."""

@@ -123,7 +123,8 @@ class RunDetail(Listing):
 
     def on_screen_suspend(self) -> None:
         """Nothing is read for a view that nobody sees."""
-        self.query_one(FollowingLog).let_go()
+        if self.ready:
+            self.query_one(FollowingLog).let_go()
 
     def _selected_log(self) -> Source:
         """The log of what is under the cursor, at the step that matters."""
