@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gamenode_agent.engines.containers import ContainerEvent, ContainerSpec
+from gamenode_agent.engines.containers import ContainerEvent, ContainerSpec, ExecStatus
 from gamenode_pipelines.errors import Code, GameNodeError
 from support.engine_bench import Bench, texts
 from support.play import IMAGE, PROGRAM
@@ -266,10 +266,13 @@ async def test_a_command_that_runs_has_a_process(bench: Bench) -> None:
     ran = await bench.engine.exec_create(container, [PROGRAM, "print=up", "sleep=600"], env={})
     output = bench.engine.exec_start(ran)
     assert await anext(output) == (1, b"up\n")
-    status = await bench.engine.exec_inspect(ran)
-    assert status is not None
+
+    async def known() -> ExecStatus | None:
+        found = await bench.engine.exec_inspect(ran)
+        return found if found is not None and found.pid else None
+
+    status = await until(known, what="the process")  # Docker hears its output before it notes its pid
     assert status.running
-    assert status.pid > 0
     assert status.exit_code is None
     await bench.engine.kill(container)  # its commands end with it
     async with asyncio.timeout(30):
