@@ -183,12 +183,16 @@ async def views(cluster: Cluster, gateway: Gateway, folder: Path) -> None:
         def draw_view(name: str) -> None:
             write(name, svg(pilot.app, name=name, title="gamenode-console"))
 
-        await console_pictures.when(pilot, lambda text: "offline" in text and "running" in text, "the fleet")
+        await console_pictures.when(
+            pilot, lambda text: "offline" in text and "running" in text and ".pk3" in text, "the fleet"
+        )
         draw_view("console-fleet")
         app = pilot.app
         assert isinstance(app, ConsoleApp)
         app.operations.open_run(run)
-        await console_pictures.when(pilot, lambda text: "install" in text and "running" in text, "the run")
+        await console_pictures.when(
+            pilot, lambda text: "install" in text and "running" in text and text.count(".pk3") >= 2, "the run"
+        )
         draw_view("console-run")
         await pilot.press("l")
         await console_pictures.when(pilot, lambda text: text.count(".pk3") >= 3, "the log")

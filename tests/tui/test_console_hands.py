@@ -119,20 +119,23 @@ async def test_the_fleet_reads_the_log_of_what_the_cursor_rests_on(tmp_path: Pat
         desk = Desk(app, pilot)
         await desk.settle()
         log = app.screen.query_one(FollowingLog)
-        assert desk.read() == [], "eu-2 has run nothing, and the cursor has not rested"
-        assert "no log here" in desk.text
-        app.screen.query_one("#nodes", Table).point_at("id-us-1")
-        await desk.settle()
-        assert desk.read() == []
+        assert desk.read() == [], "the cursor has not rested"
+        assert "no log yet" in desk.text
         desk.clock.at += REST
         await desk.settle()
-        assert desk.read() == [Source(run="aaaaaaaaaaaa", node="us-1")]
+        assert desk.read() == [Source(run="bbbbbbbbbbbb")], "eu-2 has run nothing: what the cursor of the runs is on"
+        app.screen.query_one("#nodes", Table).point_at("id-us-1")
+        await desk.settle()
+        assert len(desk.read()) == 1
+        desk.clock.at += REST
+        await desk.settle()
+        assert desk.read()[1:] == [Source(run="aaaaaaaaaaaa", node="us-1")]
         assert log.border_title == "Log aaaaaaaaaaaa/us-1"
         app.screen.query_one("#runs", Table).focus()
         await desk.press("down")
         desk.clock.at += REST
         await desk.settle()
-        assert desk.read()[1:] == [Source(run="aaaaaaaaaaaa")]
+        assert desk.read()[2:] == [Source(run="aaaaaaaaaaaa")]
         await desk.press("2")
         assert log.source is None, "nothing is read for a view that nobody sees"
         await desk.press("1")

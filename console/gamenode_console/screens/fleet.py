@@ -141,11 +141,11 @@ class Fleet(View):
             self._log.let_go()
 
     def _selected_log(self) -> Source | None:
-        """The log of the run under the cursor; with the focus on the nodes, what the node last worked on."""
+        """With the focus on the nodes, what the one under the cursor last worked on; else the run under the cursor."""
         if self.focused is self._node_table:
             node = self._node_table.model.current()
-            found = self.world.last_run_on(node.id) if node is not None else ""
-            return Source(run=found, node=node.name) if node is not None and found else None
+            if node is not None and (found := self.world.last_run_on(node.id)):
+                return Source(run=found, node=node.name)
         cursor = self._run_table.model.cursor
         return Source(run=cursor) if cursor else None
 

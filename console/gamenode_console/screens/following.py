@@ -62,7 +62,7 @@ class FollowingLog(LogPane):
 
     def _nothing(self) -> str:
         if self.source is None:
-            return "no log here; put the cursor on a run, or on a node that works"
+            return "no log yet"
         return super()._nothing()
 
     def let_go(self) -> None:
