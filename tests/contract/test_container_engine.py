@@ -220,7 +220,8 @@ async def test_environment_and_files(bench: Bench) -> None:
 
 
 async def test_more_memory_than_it_has_ends_it_and_is_said(bench: Bench) -> None:
-    ended = await bench.ended("eat=64m", "eat=64m", LONG, memory=32 << 20)
+    # Docker hears of it only if it has begun to listen by then.
+    ended = await bench.ended("sleep=1", "eat=64m", "eat=64m", LONG, memory=32 << 20)
     assert (ended.exit_code, ended.oom_killed, ended.memory_limit) == (137, True, 32 << 20)
 
 

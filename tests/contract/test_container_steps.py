@@ -72,7 +72,8 @@ async def test_a_job_ends_as_its_container_and_leaves_nothing(engine: ContainerE
 
 async def test_too_much_memory_and_too_many_processes_are_named(engine: ContainerEngine) -> None:
     bench = Bench(engine)
-    done = await job(bench, play("eat=64m", "sleep=5", resources={"memory": "24m"}), fresh(bench))
+    # Docker hears of it only if it has begun to listen by then.
+    done = await job(bench, play("sleep=1", "eat=64m", "sleep=5", resources={"memory": "24m"}), fresh(bench))
     assert done.error is not None
     assert (done.error.code, done.error.details["limit"]) == (Code.OOM_KILLED, "memory")
     done = await job(bench, play("fork=60", "sleep=600", resources={"pids": 20}), fresh(bench, "other"))

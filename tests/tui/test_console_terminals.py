@@ -244,7 +244,7 @@ async def test_keys_that_are_typed_at_a_stalled_terminal_work_and_the_screen_cat
         await fill(tty)
         tty.type("2")
         await tty.shows("link slow", seconds=5)
-        assert " Nodes " in tty.text.splitlines()[0]
+        await until(lambda: " Nodes " in tty.text.splitlines()[0], what="the view that was asked for")
 
 
 async def test_a_stalled_terminal_does_not_hold_up_the_end(desk: Desk) -> None:
