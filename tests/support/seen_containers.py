@@ -41,7 +41,11 @@ class SeenContainers:
 
         def find(api: docker.APIClient) -> list[dict[str, Any]]:
             listed = api.containers(all=True, filters={"label": f"{TASK}={task_id}"})
-            return [api.inspect_container(each["Id"]) for each in listed if each["Labels"][CLUSTER] != ANOTHER]
+            found = []
+            for each in listed:
+                with contextlib.suppress(docker.errors.NotFound):  # removed since it was listed
+                    found.append(api.inspect_container(each["Id"]))
+            return [each for each in found if each["Config"]["Labels"][CLUSTER] != ANOTHER]
 
         return await self.ask(find)
 
