@@ -95,6 +95,9 @@ class Pipeline(_Fields):
     env: Mapping[str, Value] | None = field(default=None, kw_only=True)
     targets: Mapping[str, Value] | None = field(default=None, kw_only=True)
     requires: Mapping[str, Value] | None = field(default=None, kw_only=True)
+    rollout: Mapping[str, Value | Span] | None = field(default=None, kw_only=True)
+    concurrency: Mapping[str, str] | None = field(default=None, kw_only=True)
+    approval: Mapping[str, str] | None = field(default=None, kw_only=True)
     timeout: Span | None = field(default=None, kw_only=True)
     schedule: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
     on_lost: str | None = field(default=None, kw_only=True)
@@ -122,7 +125,7 @@ def write(document: Mapping[str, Any]) -> str:
     )
 
 
-_SPANS = frozenset({"timeout", "backoff", "max_backoff", "grace"})
+_SPANS = frozenset({"timeout", "backoff", "max_backoff", "grace", "pause"})
 
 
 def _document(name: str, value: Any) -> Any:

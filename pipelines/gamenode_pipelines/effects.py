@@ -76,10 +76,17 @@ class CancelTasks:
 class SkipPendingTasks:
     """No further task starts: those still pending become `skipped`."""
 
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitTurn:
+    """The run may begin as soon as no other run of its group is under way: answer with `RunAdmitted`."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishRun:
     """The run has ended."""
 
 
-RunEffect = StartTasks | CancelTasks | SkipPendingTasks | FinishRun | Ignored
+RunEffect = StartTasks | CancelTasks | SkipPendingTasks | AwaitTurn | FinishRun | Ignored

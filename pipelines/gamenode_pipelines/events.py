@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gamenode_pipelines.errors import Error
+from gamenode_pipelines.gates import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,21 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelWanted:
+    """The server asks the task's agent to end it; the agent answers with `CancelRequested`."""
+
+    cancel: CancelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class StepDecided:
+    """Somebody has said what a step waits for; its agent is told, and answers with `StepEnded`."""
+
+    step_id: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
 class TaskTimedOut:
     """The task's time is up."""
 
@@ -158,6 +174,8 @@ TaskEventBody = (
     | StepLost
     | RetryDue
     | CancelRequested
+    | CancelWanted
+    | StepDecided
     | TaskTimedOut
     | FinallyTimedOut
     | TaskLost

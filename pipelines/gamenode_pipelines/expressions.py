@@ -197,6 +197,14 @@ def steps_of(source: str) -> frozenset[str]:
         return frozenset()
 
 
+def roots_of(source: str) -> frozenset[str]:
+    """What an expression begins its paths with; none where it cannot be read."""
+    try:
+        return frozenset(path[0] for path in _paths(source))
+    except ExpressionError:
+        return frozenset()
+
+
 def member(owner: object, name: object) -> object:
     """What `owner.name` and `owner[name]` mean: an item, never an attribute of a Python object.
 

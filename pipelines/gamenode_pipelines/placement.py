@@ -6,12 +6,14 @@ checks them again before it starts.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, assert_never
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.quantities import format_size
+from gamenode_pipelines.rollout import Order
 from gamenode_pipelines.selectors import Selector, parse
 from gamenode_pipelines.states import AdminState, NodeState
 from gamenode_pipelines.wording import listed, nearest, shown
@@ -19,6 +21,19 @@ from gamenode_pipelines.wording import listed, nearest, shown
 #: The capability of a node whose container engine answers; those of the engine itself begin with it and a dot.
 ENGINE: Final = "docker"
 _NO_ENGINE: Final = "has no container engine that answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What a node must have; `None` asks for nothing."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+
+
+#: Asks for nothing, and nothing is kept.
+ANYTHING: Final = Requires()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +54,8 @@ class Candidate:
     capabilities: frozenset[str] | None = None
     #: Why its container engine cannot be used; empty while it can, or where nobody knows.
     engine_problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Requires:
-    """What a node must have; `None` asks for nothing."""
-
-    cpus: float | None = None
-    memory: int | None = None
-    disk: int | None = None
+    #: What of its resources is kept for tasks that have not ended.
+    kept: Requires = ANYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Request:
     nodes: Sequence[str] = ()
     all: bool = False
     count: int | None = None
-    requires: Requires = Requires()
+    requires: Requires = ANYTHING
     capabilities: frozenset[str] = frozenset()
 
 
@@ -123,6 +131,21 @@ def choose(candidates: Iterable[Candidate], request: Request) -> Placement:
         _nobody(fleet, refusals, short)
     chosen = fit if wanted is None or wanted >= len(fit) else sorted(fit, key=_rank)[:wanted]
     return Placement(tuple(chosen), tuple(_choices(fleet, chosen, wanted, refusals | short)))
+
+
+def ordered(chosen: Iterable[Candidate], order: Order, seed: str) -> list[Candidate]:
+    """The nodes of a run as their turn comes; `seed` makes a random order the same whenever it is asked for."""
+    by_name = sorted(chosen, key=lambda candidate: (candidate.name, candidate.node_id))
+    match order:
+        case Order.NAME:
+            return by_name
+        case Order.LOAD:
+            return sorted(by_name, key=_rank)
+        case Order.RANDOM:
+            random.Random(seed).shuffle(by_name)
+            return by_name
+        case _:
+            assert_never(order)
 
 
 def _named(fleet: Sequence[Candidate], nodes: Sequence[str]) -> frozenset[str]:
@@ -190,16 +213,25 @@ def _lacking(candidate: Candidate, request: Request) -> str:
     """What a node has too little of, with the figures, or nothing."""
     requires = request.requires
     lacks: list[str] = []
-    if requires.cpus is not None and candidate.cpus is not None and candidate.cpus < requires.cpus:
-        lacks.append(f"needs {requires.cpus:g} cpus, has {candidate.cpus:g}")
-    for what, needed, free in (
-        ("memory", requires.memory, candidate.memory_available),
-        ("disk", requires.disk, candidate.disk_free),
+    kept = candidate.kept
+    if requires.cpus is not None and candidate.cpus is not None and candidate.cpus - (kept.cpus or 0) < requires.cpus:
+        lacks.append(
+            f"needs {requires.cpus:g} cpus, has {candidate.cpus:g}" + _besides(f"{kept.cpus or 0:g}", kept.cpus)
+        )
+    for what, needed, free, promised in (
+        ("memory", requires.memory, candidate.memory_available, kept.memory),
+        ("disk", requires.disk, candidate.disk_free, kept.disk),
     ):
-        if needed is not None and free is not None and free < needed:
-            lacks.append(f"needs {format_size(needed)} of {what}, has {format_size(free)} free")
+        if needed is not None and free is not None and free - (promised or 0) < needed:
+            words = f"needs {format_size(needed)} of {what}, has {format_size(free)} free"
+            lacks.append(words + _besides(format_size(promised or 0), promised))
     unable = _unable(candidate, request.capabilities)
     return "; ".join((*lacks, unable) if unable else lacks)
+
+
+def _besides(amount: str, promised: float | None) -> str:
+    """What of it runs that have not ended will need, for a sentence."""
+    return f" ({amount} of it kept for runs that have not ended)" if promised else ""
 
 
 def _unable(candidate: Candidate, needed: frozenset[str]) -> str:

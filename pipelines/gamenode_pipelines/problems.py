@@ -26,6 +26,7 @@ from gamenode_pipelines.spec import (
     StopSpec,
     TargetsSpec,
 )
+from gamenode_pipelines.spec_fleet import ApprovalSpec, ConcurrencySpec, RolloutSpec
 from gamenode_pipelines.spec_schedule import ScheduleSpec
 from gamenode_pipelines.spec_steps import NothingToDo, StepProblem
 from gamenode_pipelines.wording import UnknownWord, listed, nearest, shown
@@ -35,6 +36,9 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("params", "*"): ParamSpec,
     ("targets",): TargetsSpec,
     ("requires",): RequiresSpec,
+    ("rollout",): RolloutSpec,
+    ("concurrency",): ConcurrencySpec,
+    ("approval",): ApprovalSpec,
     ("schedule", "*"): ScheduleSpec,
     ("steps", "*"): StepSpec,
     ("steps", "*", "retry"): RetrySpec,
@@ -43,9 +47,6 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
 }
 _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     (): {
-        "rollout": "`rollout`; every task of a run starts at once, and the first failure fails the run",
-        "concurrency": "`concurrency`; make sure that runs do not overlap where they must not",
-        "approval": "`approval`; whoever starts the run approves it",
         "on": "`on` (triggers); start the run from what you watch with, by `gamenode pipeline run`",
         "files": "`files`; write them in a step, or put them on the nodes beforehand",
     },

@@ -2,6 +2,8 @@
 
 Every event costs the same, however many tasks there are. A task that needs attention keeps its place among the
 `max_parallel`: a rollout does not walk on past a node that nobody knows the state of.
+
+A run begins when all its tasks are stored, its approval is given and its group is free, in this order.
 """
 
 from __future__ import annotations
@@ -10,10 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from gamenode_pipelines.effects import CancelTasks, FinishRun, Ignored, RunEffect, SkipPendingTasks, StartTasks
+from gamenode_pipelines.effects import (
+    AwaitTurn,
+    CancelTasks,
+    FinishRun,
+    Ignored,
+    RunEffect,
+    SkipPendingTasks,
+    StartTasks,
+)
 from gamenode_pipelines.errors import Code, Error, IllegalTransition
 from gamenode_pipelines.events import CancelInfo
+from gamenode_pipelines.gates import Approval, Concurrency, Decision, Hold
+from gamenode_pipelines.placement import ANYTHING, Requires
 from gamenode_pipelines.plan import Scalar
+from gamenode_pipelines.rollout import NO_LIMIT, Rollout
 from gamenode_pipelines.states import RunState, TaskState
 
 
@@ -36,13 +49,29 @@ class Run:
     bundle_digest: str = ""
     cancel: CancelInfo | None = None
     counts: Mapping[TaskState, int] = field(default_factory=dict)
-    max_parallel: int = 0
-    max_failures: int = 1
+    rollout: Rollout = NO_LIMIT
     target: str = ""
     #: Tasks taken from pending so far, in order of their position.
     started: int = 0
     #: The run that this one repeats.
     retry_of: str = ""
+    #: No task starts before this time; 0 while nothing holds them up.
+    next_at: float = 0.0
+    hold: Hold | None = None
+    approval: Approval | None = None
+    decision: Decision | None = None
+    concurrency: Concurrency | None = None
+    #: The group that the run itself is in; empty where it has none, or where each of its tasks has one.
+    group: str = ""
+    #: Whether it waits for its turn in its group.
+    queued: bool = False
+    #: What is kept for each of its tasks on their nodes until it has ended.
+    requires: Requires = ANYTHING
+
+    @property
+    def begun(self) -> bool:
+        """Whether its first task could start: since then it holds its group."""
+        return self.started_at > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +94,36 @@ class RunCancelRequested:
     cancel: CancelInfo
 
 
-RunEvent = RunCreated | TaskChanged | RunCancelRequested
+@dataclass(frozen=True, slots=True)
+class RunDecided:
+    """Somebody has said whether the run may begin."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class RunAdmitted:
+    """The run's group is free, and it is the run's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """Nothing further of it is to start."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """What was paused is to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseOver:
+    """The time may have come for the next tasks (`next_at`)."""
+
+
+RunEvent = RunCreated | TaskChanged | RunCancelRequested | RunDecided | RunAdmitted | RunPaused | RunResumed | PauseOver
 
 
 def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
@@ -80,30 +138,136 @@ def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, .
             return _created(run, now)
         case RunCancelRequested(cancel=cancel):
             return _cancel_requested(run, cancel)
+        case RunDecided(decision=decision):
+            return _decided(run, decision, now)
+        case RunAdmitted():
+            return _admitted(run, now)
+        case RunPaused(hold=hold):
+            return _paused(run, hold)
+        case RunResumed():
+            return _resumed(run, now)
+        case PauseOver():
+            return _pause_over(run, now)
         case _:
             assert_never(event)
 
 
-def stops_starting(run: Run) -> bool:
-    """Whether no further task of the run may start: it is being cancelled, has ended, or too many have failed."""
-    if run.cancel is not None or run.state.ended:
-        return True
-    return 0 < run.max_failures <= run.counts.get(TaskState.FAILED, 0)
+def stops_starting(run: Run) -> str:
+    """Why no further task of the run may start, for good; empty while one may."""
+    if run.cancel is not None:
+        return "the run is being cancelled"
+    if run.state.ended:
+        return "the run has ended"
+    if run.decision is not None and not run.decision.approved:
+        return f"rejected by {run.decision.by}"
+    failed = run.counts.get(TaskState.FAILED, 0)
+    if failed and _in_canary(run):
+        return f"the run stopped with its canary: {failed} of {run.rollout.canary} failed"
+    if 0 < run.rollout.max_failures <= failed:
+        return f"the run stopped starting tasks after {failed} failure(s)"
+    return ""
+
+
+def may_assign(run: Run) -> bool:
+    """Whether tasks that were started can be given to their nodes now."""
+    return run.hold is None and not stops_starting(run)
 
 
 def _created(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
-    if run.state is not RunState.PENDING or run.started:
+    if run.state is not RunState.PENDING or run.queued or run.started:
         return run, (Ignored("repeated: the run has begun"),)
     if run.total == 0:
         ended = replace(run, state=RunState.SUCCEEDED, started_at=now, finished_at=now)
         return ended, (FinishRun(),)
-    count = min(run.max_parallel, run.total) if run.max_parallel > 0 else run.total
-    begun = replace(run, state=RunState.RUNNING, started_at=now, counts={TaskState.PENDING: run.total}, started=count)
-    return begun, (StartTasks(count),)
+    run = replace(run, counts={TaskState.PENDING: run.total})
+    if run.approval is not None and run.decision is None:
+        return replace(run, state=RunState.WAITING), ()
+    return _queue_or_begin(run, now)
+
+
+def _queue_or_begin(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    if run.group:
+        return replace(run, state=RunState.PENDING, queued=True), (AwaitTurn(),)
+    return _begin(run, now)
+
+
+def _begin(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    run, effects = _start(replace(run, started_at=now), now)
+    return replace(run, state=_standing(run)), effects
+
+
+def _decided(run: Run, decision: Decision, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    if run.state is not RunState.WAITING:
+        raise IllegalTransition(f"run {run.id} waits for no approval: it is {run.state}")
+    decided = replace(run, decision=decision)
+    if decision.approved:
+        return _queue_or_begin(decided, now)
+    return replace(decided, state=RunState.CANCELLING), (SkipPendingTasks(stops_starting(decided)),)
+
+
+def _admitted(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    if not run.queued or run.cancel is not None:
+        return run, (Ignored("the run does not wait for its turn"),)
+    return _begin(replace(run, queued=False), now)
+
+
+def _paused(run: Run, hold: Hold) -> tuple[Run, tuple[RunEffect, ...]]:
+    if run.state.ended or run.cancel is not None:
+        raise IllegalTransition(f"run {run.id} cannot be paused: it is {run.state}")
+    if run.hold is not None:
+        return run, (Ignored(f"the run was paused by {run.hold.by}"),)
+    if TaskState.PENDING not in run.counts:
+        raise IllegalTransition(f"every task of run {run.id} has started: there is nothing to hold back")
+    held = replace(run, hold=hold)
+    return replace(held, state=_standing(held)), ()
+
+
+def _resumed(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    if run.hold is None:
+        raise IllegalTransition(f"run {run.id} is not paused: it is {run.state}")
+    on = replace(run, hold=None)
+    if run.state.ended or run.cancel is not None:
+        return on, ()
+    on, _ = _start(on, now)
+    # What was started before and not given out goes on as well.
+    return replace(on, state=_standing(on)), (StartTasks(on.started),) if on.begun else ()
+
+
+def _pause_over(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    if not run.next_at or run.next_at > now or run.state.ended:
+        return run, (Ignored("the run waits for no time, or not until now"),)
+    return _start(replace(run, next_at=0.0), now)
+
+
+def _start(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    """Takes as many tasks from pending as may start now."""
+    count = _room(run) if run.next_at <= now else 0
+    if count <= 0:
+        return run, ()
+    return replace(run, started=run.started + count, next_at=0.0), (StartTasks(count),)
+
+
+def _room(run: Run) -> int:
+    """How many tasks could start, the time aside."""
+    if not run.begun or run.hold is not None or stops_starting(run):
+        return 0
+    ceiling = min(run.rollout.canary, run.total) if _in_canary(run) else run.total
+    limit = run.rollout.max_parallel or run.total
+    # Before anything is skipped or cancelled only tasks that were started can have ended.
+    return min(limit - (run.started - _ended(run)), ceiling - run.started)
+
+
+def _in_canary(run: Run) -> bool:
+    return run.counts.get(TaskState.SUCCEEDED, 0) < min(run.rollout.canary, run.total)
+
+
+def _ended(run: Run) -> int:
+    return sum(run.counts.get(state, 0) for state in _ENDS)
 
 
 def _task_changed(run: Run, old: TaskState, new: TaskState, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
-    if run.state is RunState.PENDING or run.state.ended:
+    whole = bool(run.begun or run.cancel or run.decision)
+    if not whole or run.state.ended:
         raise IllegalTransition(f"a task of run {run.id} went from {old} to {new}, and the run is {run.state}")
     if old is new:
         return run, (Ignored(f"the task is {new} as before"),)
@@ -116,49 +280,53 @@ def _task_changed(run: Run, old: TaskState, new: TaskState, now: float) -> tuple
     else:
         del counts[old]
     counts[new] = counts.get(new, 0) + 1
+    changed = replace(run, counts=counts)
+    if _ended(changed) == run.total:
+        state, error = _end(changed)
+        return replace(changed, state=state, error=error, finished_at=now, hold=None, next_at=0.0), (FinishRun(),)
 
-    ended = sum(counts.get(state, 0) for state in _ENDS)
-    if ended == run.total:
-        state, error = _end(run, counts)
-        return replace(run, state=state, error=error, finished_at=now, counts=counts), (FinishRun(),)
-
-    started = run.started
     effects: tuple[RunEffect, ...] = ()
-    if run.cancel is None:
-        failed = counts.get(TaskState.FAILED, 0)
-        if 0 < run.max_failures <= failed:
-            if new is TaskState.FAILED and failed == run.max_failures and TaskState.PENDING in counts:
-                effects = (SkipPendingTasks(),)
-        elif started < run.total:
-            # Before anything is skipped or cancelled only tasks that were started can have ended.
-            room = run.total if run.max_parallel <= 0 else run.max_parallel - (started - ended)
-            count = min(room, run.total - started)
-            if count > 0:
-                started += count
-                effects = (StartTasks(count),)
-    stuck = counts.get(TaskState.NEEDS_ATTENTION, 0)
-    state = RunState.RUNNING if run.cancel is None else RunState.CANCELLING
-    if stuck and not effects and _only_a_person_moves(run, counts, started, ended, stuck):
-        state = RunState.NEEDS_ATTENTION
-    return replace(run, state=state, counts=counts, started=started), effects
+    why = stops_starting(changed)
+    if not why:
+        if new.ended and run.rollout.pause and changed.started < run.total:
+            changed = replace(changed, next_at=now + run.rollout.pause)
+        changed, effects = _start(changed, now)
+    elif run.cancel is None and TaskState.PENDING in counts and not stops_starting(run):
+        effects = (SkipPendingTasks(why),)
+    return replace(changed, state=_standing(changed)), effects
 
 
-def _only_a_person_moves(run: Run, counts: Mapping[TaskState, int], started: int, ended: int, stuck: int) -> bool:
-    """Whether every task that was started and has not ended needs attention, and no pending one is about to end."""
-    pending = counts.get(TaskState.PENDING, 0)
-    if run.cancel is not None or stops_starting(replace(run, counts=counts)):
+def _standing(run: Run) -> RunState:
+    """What a run that has not ended is called."""
+    stuck = run.counts.get(TaskState.NEEDS_ATTENTION, 0)
+    if stuck and _only_a_person_moves(run, stuck):
+        return RunState.NEEDS_ATTENTION
+    if run.cancel is not None or (run.decision is not None and not run.decision.approved):
+        return RunState.CANCELLING
+    if not run.begun:
+        return RunState.WAITING if run.approval is not None and run.decision is None else RunState.PENDING
+    return RunState.RUNNING if run.hold is None else RunState.PAUSED
+
+
+def _only_a_person_moves(run: Run, stuck: int) -> bool:
+    """Whether every task that was started and has not ended needs attention, and no pending one is about to move."""
+    ended, pending = _ended(run), run.counts.get(TaskState.PENDING, 0)
+    if stops_starting(run):
         return stuck + ended == run.total  # those still pending are being ended
-    return pending == run.total - started and stuck + pending + ended == run.total
+    return pending == run.total - run.started and stuck + pending + ended == run.total and _room(run) <= 0
 
 
-def _end(run: Run, counts: Mapping[TaskState, int]) -> tuple[RunState, Error | None]:
+def _end(run: Run) -> tuple[RunState, Error | None]:
+    counts = run.counts
     if counts.get(TaskState.SUCCEEDED, 0) == run.total:
         return RunState.SUCCEEDED, None
     cancelled = counts.get(TaskState.CANCELLED, 0)
     if run.cancel is not None and cancelled:
         cancel = run.cancel
-        why = f": {cancel.reason}" if cancel.reason else ""
-        return RunState.CANCELLED, Error(Code.CANCELLED, f"cancelled by {cancel.by or 'somebody'}{why}")
+        return RunState.CANCELLED, Error(Code.CANCELLED, f"cancelled by {cancel.by or 'somebody'}{_why(cancel.reason)}")
+    if run.decision is not None and not run.decision.approved:
+        said = run.decision
+        return RunState.FAILED, Error(Code.REJECTED, f"rejected by {said.by}{_why(said.reason)}")
     failed = counts.get(TaskState.FAILED, 0)
     skipped = counts.get(TaskState.SKIPPED, 0)
     if run.total == 1:
@@ -172,6 +340,10 @@ def _end(run: Run, counts: Mapping[TaskState, int]) -> tuple[RunState, Error | N
     return RunState.FAILED, Error(Code.TASK_FAILED, message, details)
 
 
+def _why(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
 def _cancel_requested(run: Run, cancel: CancelInfo) -> tuple[Run, tuple[RunEffect, ...]]:
     if run.state.ended:
         return run, (Ignored(f"the run has ended: {run.state}"),)
@@ -182,9 +354,8 @@ def _cancel_requested(run: Run, cancel: CancelInfo) -> tuple[Run, tuple[RunEffec
     if before is not None and not cancel.force and not stuck:
         return run, (Ignored("the run is being cancelled"),)
     # Tasks that only a person can move stay so until one of them does move: their node may be out of reach.
-    still_stuck = stuck and TaskState.PENDING not in run.counts
-    state = RunState.NEEDS_ATTENTION if still_stuck else RunState.CANCELLING
-    return replace(run, state=state, cancel=cancel), (CancelTasks(),)
+    cancelled = replace(run, cancel=cancel)
+    return replace(cancelled, state=_standing(cancelled)), (CancelTasks(),)
 
 
 _ENDS = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED)

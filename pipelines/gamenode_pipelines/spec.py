@@ -6,7 +6,6 @@ expressions and scripts, is `lint`'s. Knows nothing of YAML.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
@@ -29,6 +28,7 @@ from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA
 from gamenode_pipelines.parameters import Parameter, ParamType
 from gamenode_pipelines.plan import OnLost, RetryOn, Scalar
+from gamenode_pipelines.spec_fleet import ApprovalSpec, ConcurrencySpec, RolloutSpec
 from gamenode_pipelines.spec_schedule import ScheduleSpec, as_list
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
 
@@ -228,14 +228,6 @@ class StepSpec(Model):
     _only_run = field_validator("shell", "workdir", "user", "limits", mode="before")(steps.only_with_run)
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """How many tasks run at once (0: all) and how many failures stop a run."""
-
-    max_parallel: int = 0
-    max_failures: int = 1
-
-
 class PipelineSpec(Model):
     """A pipeline: a template that runs are made from."""
 
@@ -251,6 +243,9 @@ class PipelineSpec(Model):
     env: Env = Field(default_factory=dict, description="Environment variables of every step.")
     targets: TargetsSpec | None = Field(None, description="Which nodes a run is for.")
     requires: RequiresSpec | None = Field(None, description="What a node must have free.")
+    rollout: RolloutSpec | None = Field(None, description="How a run moves over its nodes.")
+    concurrency: ConcurrencySpec | None = Field(None, description="What may not happen twice at once.")
+    approval: ApprovalSpec | None = Field(None, description="Who must agree before a run begins.")
     timeout: Duration | None = Field(None, description="How long a task may take, `finally` aside; left out: 1h.")
     schedule: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(as_list)] = Field(
         (), description="When it starts by itself: one schedule, or a list of them."
@@ -284,8 +279,3 @@ class PipelineSpec(Model):
             )
             for name, param in self.params.items()
         )
-
-    @property
-    def rollout(self) -> Rollout:
-        """How the run moves over its nodes; what holds where a file says nothing of it."""
-        return Rollout()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gamenode_pipelines.effects import FinishTask
 from gamenode_pipelines.errors import Code, Error
-from gamenode_pipelines.events import CancelRequested, FinallyTimedOut, TaskTimedOut
+from gamenode_pipelines.events import CancelRequested, CancelWanted, FinallyTimedOut, TaskTimedOut
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.task_flow import advance
 from gamenode_pipelines.task_fold import Fold
@@ -46,6 +46,14 @@ def cancel(fold: Fold, body: CancelRequested) -> str | None:
     else:
         return "repeated: the task is being cancelled"
     advance(fold)
+    return None
+
+
+def want_cancel(fold: Fold, body: CancelWanted) -> str | None:
+    """Its agent is asked to end it."""
+    if fold.cancel_wanted is not None and not (body.cancel.force and not fold.cancel_wanted.force):
+        return "repeated: its agent has been asked to end it"
+    fold.cancel_wanted = body.cancel
     return None
 
 

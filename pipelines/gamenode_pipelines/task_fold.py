@@ -26,6 +26,7 @@ class Fold:
         "accepted",
         "at",
         "cancel",
+        "cancel_wanted",
         "effects",
         "error",
         "fence",
@@ -49,6 +50,7 @@ class Fold:
         self.fence = task.fence
         self.error = task.error
         self.cancel = task.cancel
+        self.cancel_wanted = task.cancel_wanted
         self.started_at = task.started_at
         self.finished_at = task.finished_at
         self.accepted = task.accepted
@@ -77,6 +79,8 @@ class Fold:
             self.outcome,
             self.finally_started_at,
             self.lost_from,
+            old.group,
+            self.cancel_wanted,
         )
 
     # -- steps -----------------------------------------------------------------------------------------------------

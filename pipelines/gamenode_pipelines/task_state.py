@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gamenode_pipelines.errors import Error
 from gamenode_pipelines.events import CancelInfo, LogSummary
+from gamenode_pipelines.gates import Decision
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.states import StepState, TaskState
 
@@ -40,6 +41,8 @@ class Step:
     log: LogSummary | None = None
     retry_at: float = 0.0
     final: bool = False
+    #: What was said of it while it waits for somebody to approve.
+    decision: Decision | None = None
 
     @property
     def open(self) -> bool:
@@ -72,18 +75,24 @@ class Task:
     finally_started_at: float = 0.0
     #: Where it stood when the server gave it up while its node was out of reach; the node may still tell.
     lost_from: TaskState | None = None
+    #: Of the tasks of a group only one is with its node at a time; empty for none.
+    group: str = ""
+    #: Its agent has been asked to end it while its run goes on.
+    cancel_wanted: CancelInfo | None = None
 
 
 #: An assignment is in force: what becomes of it is the agent's to say.
 _ON_NODE = frozenset({TaskState.DISPATCHED, TaskState.RUNNING, TaskState.WAITING, TaskState.CANCELLING})
 
 
-def new_task(*, id: str, run_id: str, node: NodeFacts, plan: Plan, created_at: float, position: int = 0) -> Task:
+def new_task(
+    *, id: str, run_id: str, node: NodeFacts, plan: Plan, created_at: float, position: int = 0, group: str = ""
+) -> Task:
     """A pending task with every step of the plan pending."""
     steps = {step.id: Step(step.id) for step in plan.steps}
     for step in plan.finally_:
         steps[step.id] = Step(step.id, final=True)
-    return Task(id, run_id, node, steps, created_at=created_at, position=position)
+    return Task(id, run_id, node, steps, created_at=created_at, position=position, group=group)
 
 
 def on_node(task: Task) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gamenode_pipelines.effects import StartRetryTimer
 from gamenode_pipelines.errors import Code, Error, IllegalTransition
-from gamenode_pipelines.events import RetryDue, StepEnded, StepLost, StepStarted
+from gamenode_pipelines.events import RetryDue, StepDecided, StepEnded, StepLost, StepStarted
 from gamenode_pipelines.plan import GROUP, OnLost, RetryOn
 from gamenode_pipelines.retry import RetryDecision, decide
 from gamenode_pipelines.states import StepState, TaskState
@@ -41,6 +41,17 @@ def step_started(fold: Fold, body: StepStarted) -> str | None:
     fold.start_step(now, body.attempt)
     if fold.state is TaskState.WAITING:
         fold.state = TaskState.RUNNING
+    return None
+
+
+def decided(fold: Fold, body: StepDecided) -> str | None:
+    """Its agent is told what was said."""
+    now = _known(fold, body.step_id)
+    if now.state is not StepState.RUNNING:
+        return f"late: step {now.id} is {now.state}"
+    if now.decision is not None:
+        return f"repeated: {now.decision.by} has decided already"
+    fold.put(replace(now, decision=body.decision))
     return None
 
 

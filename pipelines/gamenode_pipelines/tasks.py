@@ -42,8 +42,10 @@ from gamenode_pipelines.effects import (
 from gamenode_pipelines.errors import IllegalTransition
 from gamenode_pipelines.events import (
     CancelRequested,
+    CancelWanted,
     FinallyTimedOut,
     RetryDue,
+    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -156,6 +158,7 @@ _FROM_NODE: Final = frozenset(
         StepLost,
         RetryDue,
         CancelRequested,
+        CancelWanted,
         TaskTimedOut,
         FinallyTimedOut,
     }
@@ -186,6 +189,12 @@ TRANSITIONS: Final[Mapping[type, Mapping[TaskState, Handler]]] = {
         **_in(_MOVING, task_ends.cancel),
         **_in(_GIVEN_UP, task_ends.cancel_unstarted),
     },
+    CancelWanted: {
+        TaskState.DISPATCHED: task_ends.want_cancel,
+        **_in(_MOVING, task_ends.want_cancel),
+        **_in(_GIVEN_UP, task_ends.want_cancel),
+    },
+    StepDecided: _in(_MOVING, task_steps.decided),
     TaskTimedOut: {
         TaskState.DISPATCHED: task_ends.time_out_unstarted,
         TaskState.RUNNING: task_ends.time_out,

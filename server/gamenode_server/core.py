@@ -115,6 +115,7 @@ async def start_core(core: Core) -> None:
 async def run_core(core: Core, settings: ServerSettings) -> None:
     """What the server does by itself while it serves."""
     timers = Timers(
+        live_runs=core.store.view.live_runs,
         store=core.store,
         sessions=core.sessions,
         dispatch=core.dispatch,

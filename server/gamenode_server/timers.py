@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from gamenode_pipelines.errors import GameNodeError
+from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState
 from gamenode_proto.process.clock import Clock
 from gamenode_server.controller.expire import expire_tasks
@@ -49,8 +50,10 @@ class Timers:
         plans: Plans,
         clock: Clock,
         intervals: Intervals,
+        live_runs: Callable[[], Iterable[Run]],
     ) -> None:
         self._store = store
+        self._live_runs = live_runs
         self._sessions = sessions
         self._dispatch = dispatch
         self._plans = plans
@@ -88,6 +91,7 @@ class Timers:
             self._expire_at = now + 5 * self._intervals.tick
             while await self._store.apply(expire_tasks(self._plans, grace=self._intervals.task_grace)):
                 pass
+        self._dispatch.resume([run.id for run in self._live_runs() if 0 < run.next_at <= now])
         if now >= self._settle_at:
             self._settle_at = now + self._intervals.offline
             self._dispatch.resume(await self._store.apply(live_run_ids))

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gamenode_pipelines import events as e
 from gamenode_pipelines.errors import Code, Error
+from gamenode_pipelines.gates import Approval, Concurrency, Decision, Hold, OnConflict
+from gamenode_pipelines.placement import Requires
 from gamenode_pipelines.plan import (
     Argument,
     Inlined,
@@ -19,6 +21,7 @@ from gamenode_pipelines.plan import (
     StopPolicy,
 )
 from gamenode_pipelines.reconcile import Held
+from gamenode_pipelines.rollout import Order, Rollout
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import RunState, TaskState
 from gamenode_pipelines.states import StepState as S
@@ -36,6 +39,7 @@ cancels = st.builds(e.CancelInfo, words, words, st.booleans(), times)
 holes = st.builds(e.LogHole, big, big, words)
 logs = st.builds(e.LogSummary, big, big, words, st.lists(holes, max_size=2).map(tuple))
 exit_codes = st.none() | st.integers(-(2**31), 2**31 - 1)
+decisions = st.builds(Decision, st.booleans(), words, words, times)
 facts = st.builds(NodeFacts, words, words, texts, words)
 bodies: st.SearchStrategy[e.TaskEventBody] = st.one_of(
     st.builds(e.TaskAssigned),
@@ -47,6 +51,8 @@ bodies: st.SearchStrategy[e.TaskEventBody] = st.one_of(
     st.builds(e.StepLost, words, counts, words, st.none() | logs),
     st.builds(e.RetryDue, words, counts),
     st.builds(e.CancelRequested, cancels),
+    st.builds(e.CancelWanted, cancels),
+    st.builds(e.StepDecided, words, decisions),
     st.builds(e.TaskTimedOut),
     st.builds(e.FinallyTimedOut),
     st.builds(e.TaskLost, words, st.booleans()),
@@ -70,6 +76,7 @@ def _step(id: str) -> st.SearchStrategy[Step]:
         st.none() | logs,
         times,
         st.booleans(),
+        st.none() | decisions,
     )
 
 
@@ -94,6 +101,8 @@ task_values = st.builds(
     st.none() | st.sampled_from(TaskState),
     times,
     st.none() | st.sampled_from(TaskState),
+    words,
+    st.none() | cancels,
 )
 run_values = st.builds(
     Run,
@@ -112,8 +121,15 @@ run_values = st.builds(
     bundle_digest=words,
     cancel=st.none() | cancels,
     counts=st.dictionaries(st.sampled_from(TaskState), st.integers(1, 9), max_size=3),
-    max_parallel=counts,
-    max_failures=counts,
+    rollout=st.builds(Rollout, counts, counts, counts, times, st.sampled_from(Order)),
+    next_at=times,
+    hold=st.none() | st.builds(Hold, words, words, times),
+    approval=st.none() | st.builds(Approval, words, words),
+    decision=st.none() | decisions,
+    concurrency=st.none() | st.builds(Concurrency, words, st.sampled_from(OnConflict)),
+    group=words,
+    queued=st.booleans(),
+    requires=st.builds(Requires, st.none() | times, st.none() | big, st.none() | big),
     target=words,
     started=counts,
     retry_of=words,

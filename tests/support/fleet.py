@@ -19,6 +19,7 @@ from gamenode_pipelines.events import (
 )
 from gamenode_pipelines.plan import Plan, Script, StepPlan
 from gamenode_pipelines.reconcile import Held
+from gamenode_pipelines.rollout import Rollout
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState, TaskState
 from gamenode_pipelines.task_state import Task
@@ -140,8 +141,7 @@ class Fleet:
                 created_at=tx.now,
                 bundle_digest=digest,
                 counts={TaskState.PENDING: len(node_ids)},
-                max_parallel=max_parallel,
-                max_failures=max_failures,
+                rollout=Rollout(max_parallel, max_failures),
             )
             moves = Moves(tx, self.plans, actor="ann")
             begin_fanout(tx, moves, run, made, node_ids)

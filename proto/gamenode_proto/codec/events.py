@@ -8,8 +8,10 @@ from typing import Any, Final, assert_never, cast
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.events import (
     CancelRequested,
+    CancelWanted,
     FinallyTimedOut,
     RetryDue,
+    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -25,6 +27,7 @@ from gamenode_pipelines.events import (
     TaskTimedOut,
 )
 from gamenode_proto.codec.errors import error_from_proto, error_to_proto
+from gamenode_proto.codec.gates import decision_from_proto, decision_to_proto
 from gamenode_proto.codec.parts import (
     cancel_from_proto,
     cancel_to_proto,
@@ -62,6 +65,11 @@ def task_event_to_proto(event: TaskEvent) -> work_pb2.TaskEvent:
             message.refused.error.CopyFrom(error_to_proto(error))
         case CancelRequested(cancel=cancel):
             message.cancel_requested.cancel.CopyFrom(cancel_to_proto(cancel))
+        case CancelWanted(cancel=cancel):
+            message.cancel_wanted.cancel.CopyFrom(cancel_to_proto(cancel))
+        case StepDecided(step_id=step_id, decision=decision):
+            message.step_decided.step_id = step_id
+            message.step_decided.decision.CopyFrom(decision_to_proto(decision))
         case TaskTimedOut():
             message.timed_out.SetInParent()
         case FinallyTimedOut():
@@ -135,6 +143,8 @@ _BODIES: Final[Mapping[str, Callable[[Any], TaskEventBody]]] = {
     "started": lambda _: TaskStarted(),
     "step_started": lambda m: StepStarted(m.step_id, m.attempt),
     "step_ended": _step_ended,
+    "cancel_wanted": lambda m: CancelWanted(cancel_from_proto(m.cancel)),
+    "step_decided": lambda m: StepDecided(m.step_id, decision_from_proto(m.decision)),
     "step_lost": _step_lost,
     "retry_due": lambda m: RetryDue(m.step_id, m.attempt),
     "cancel_requested": lambda m: CancelRequested(cancel_from_proto(m.cancel)),

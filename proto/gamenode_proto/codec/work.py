@@ -11,6 +11,20 @@ from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import Step, Task
 from gamenode_proto.codec.errors import error_from_proto, error_to_proto
 from gamenode_proto.codec.events import task_event_from_proto, task_event_to_proto
+from gamenode_proto.codec.gates import (
+    approval_from_proto,
+    approval_to_proto,
+    concurrency_from_proto,
+    concurrency_to_proto,
+    decision_from_proto,
+    decision_to_proto,
+    hold_from_proto,
+    hold_to_proto,
+    requires_from_proto,
+    requires_to_proto,
+    rollout_from_proto,
+    rollout_to_proto,
+)
 from gamenode_proto.codec.parts import (
     cancel_from_proto,
     cancel_to_proto,
@@ -64,6 +78,7 @@ def task_to_proto(task: Task) -> work_pb2.Task:
         accepted=task.accepted,
         position=task.position,
         finally_started_at=task.finally_started_at,
+        group=task.group,
     )
     node, facts = task.node, message.node
     facts.id, facts.name, facts.address = node.id, node.name, node.address
@@ -73,6 +88,8 @@ def task_to_proto(task: Task) -> work_pb2.Task:
         message.error.CopyFrom(error_to_proto(task.error))
     if task.cancel is not None:
         message.cancel.CopyFrom(cancel_to_proto(task.cancel))
+    if task.cancel_wanted is not None:
+        message.cancel_wanted.CopyFrom(cancel_to_proto(task.cancel_wanted))
     if task.outcome is not None:
         message.outcome = TASK_STATE[task.outcome]
     if task.lost_from is not None:
@@ -102,6 +119,8 @@ def task_from_proto(message: work_pb2.Task) -> Task:
         task_state_from_proto(message.outcome) if message.outcome else None,
         message.finally_started_at,
         task_state_from_proto(message.lost_from) if message.lost_from else None,
+        message.group,
+        cancel_from_proto(message.cancel_wanted) if message.HasField("cancel_wanted") else None,
     )
 
 
@@ -133,6 +152,8 @@ def _fill_step(step: Step, message: work_pb2.StepStatus) -> None:
         message.retry_at = step.retry_at
     if step.final:
         message.final = True
+    if step.decision is not None:
+        message.decision.CopyFrom(decision_to_proto(step.decision))
 
 
 def step_from_proto(message: work_pb2.StepStatus) -> Step:
@@ -149,6 +170,7 @@ def step_from_proto(message: work_pb2.StepStatus) -> Step:
         log_summary_from_proto(message.log) if message.HasField("log") else None,
         message.retry_at,
         message.final,
+        decision_from_proto(message.decision) if message.HasField("decision") else None,
     )
 
 
@@ -166,11 +188,14 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         created_by=run.created_by,
         bundle_digest=run.bundle_digest,
         total=run.total,
-        max_parallel=run.max_parallel,
-        max_failures=run.max_failures,
+        rollout=rollout_to_proto(run.rollout),
         target=run.target,
         started=run.started,
         retry_of=run.retry_of,
+        next_at=run.next_at,
+        group=run.group,
+        queued=run.queued,
+        requires=requires_to_proto(run.requires),
     )
     if run.params:
         for name, value in scalars_to_proto(run.params).items():
@@ -179,6 +204,14 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         message.error.CopyFrom(error_to_proto(run.error))
     if run.cancel is not None:
         message.cancel.CopyFrom(cancel_to_proto(run.cancel))
+    if run.hold is not None:
+        message.hold.CopyFrom(hold_to_proto(run.hold))
+    if run.approval is not None:
+        message.approval.CopyFrom(approval_to_proto(run.approval))
+    if run.decision is not None:
+        message.decision.CopyFrom(decision_to_proto(run.decision))
+    if run.concurrency is not None:
+        message.concurrency.CopyFrom(concurrency_to_proto(run.concurrency))
     counts = message.counts
     for state, count in run.counts.items():
         counts[state.value] = count
@@ -203,11 +236,18 @@ def run_from_proto(message: work_pb2.Run) -> Run:
         bundle_digest=message.bundle_digest,
         cancel=cancel_from_proto(message.cancel) if message.HasField("cancel") else None,
         counts=task_counts_from_proto(message.counts),
-        max_parallel=message.max_parallel,
-        max_failures=message.max_failures,
+        rollout=rollout_from_proto(message.rollout),
         target=message.target,
         started=message.started,
         retry_of=message.retry_of,
+        next_at=message.next_at,
+        hold=hold_from_proto(message.hold) if message.HasField("hold") else None,
+        approval=approval_from_proto(message.approval) if message.HasField("approval") else None,
+        decision=decision_from_proto(message.decision) if message.HasField("decision") else None,
+        concurrency=concurrency_from_proto(message.concurrency) if message.HasField("concurrency") else None,
+        group=message.group,
+        queued=message.queued,
+        requires=requires_from_proto(message.requires),
     )
 
 

@@ -56,6 +56,7 @@ class StepStatus(_message.Message):
     LOG_FIELD_NUMBER: _builtins.int
     RETRY_AT_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _common_pb2.StepState.ValueType
     attempt: _builtins.int
@@ -72,6 +73,10 @@ class StepStatus(_message.Message):
     def outputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def log(self) -> _common_pb2.LogSummary: ...
+    @_builtins.property
+    def decision(self) -> Global___Decision:
+        """What was said of it while it waits for somebody to approve."""
+
     def __init__(
         self,
         *,
@@ -86,10 +91,11 @@ class StepStatus(_message.Message):
         log: _common_pb2.LogSummary | None = ...,
         retry_at: _builtins.float = ...,
         final: _builtins.bool = ...,
+        decision: Global___Decision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error", b"error", "exit_code", b"exit_code", "log", b"log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "decision", b"decision", "error", b"error", "exit_code", b"exit_code", "log", b"log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "error", b"error", "exit_code", b"exit_code", "final", b"final", "finished_at", b"finished_at", "id", b"id", "log", b"log", "outputs", b"outputs", "retry_at", b"retry_at", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "decision", b"decision", "error", b"error", "exit_code", b"exit_code", "final", b"final", "finished_at", b"finished_at", "id", b"id", "log", b"log", "outputs", b"outputs", "retry_at", b"retry_at", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -170,6 +176,8 @@ class Task(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     FINALLY_STARTED_AT_FIELD_NUMBER: _builtins.int
     LOST_FROM_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CANCEL_WANTED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     run_id: _builtins.str
     state: _common_pb2.TaskState.ValueType
@@ -186,6 +194,8 @@ class Task(_message.Message):
     finally_started_at: _builtins.float
     lost_from: _common_pb2.TaskState.ValueType
     """The server gave the task up while its node was out of reach; where it stood. The node may still tell."""
+    group: _builtins.str
+    """Of the tasks of a group only one is with its node at a time; empty for none."""
     @_builtins.property
     def node(self) -> Global___NodeFacts: ...
     @_builtins.property
@@ -194,6 +204,10 @@ class Task(_message.Message):
     def cancel(self) -> _common_pb2.CancelInfo: ...
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatus]: ...
+    @_builtins.property
+    def cancel_wanted(self) -> _common_pb2.CancelInfo:
+        """Its agent has been asked to end it while its run goes on."""
+
     def __init__(
         self,
         *,
@@ -213,14 +227,199 @@ class Task(_message.Message):
         outcome: _common_pb2.TaskState.ValueType = ...,
         finally_started_at: _builtins.float = ...,
         lost_from: _common_pb2.TaskState.ValueType = ...,
+        group: _builtins.str = ...,
+        cancel_wanted: _common_pb2.CancelInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "error", b"error", "node", b"node"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "cancel_wanted", b"cancel_wanted", "error", b"error", "node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancel", b"cancel", "created_at", b"created_at", "error", b"error", "fence", b"fence", "finally_started_at", b"finally_started_at", "finished_at", b"finished_at", "id", b"id", "lost_from", b"lost_from", "node", b"node", "outcome", b"outcome", "position", b"position", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancel", b"cancel", "cancel_wanted", b"cancel_wanted", "created_at", b"created_at", "error", b"error", "fence", b"fence", "finally_started_at", b"finally_started_at", "finished_at", b"finished_at", "group", b"group", "id", b"id", "lost_from", b"lost_from", "node", b"node", "outcome", b"outcome", "position", b"position", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    """How a run moves over its nodes. Tasks, 0 for no limit; seconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PARALLEL_FIELD_NUMBER: _builtins.int
+    MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    max_parallel: _builtins.int
+    """Tasks at once."""
+    max_failures: _builtins.int
+    """After this many failed tasks no further one is started."""
+    canary: _builtins.int
+    """So many tasks come first; the others when all of those have succeeded."""
+    pause: _builtins.float
+    """How long nothing starts after a task has ended."""
+    order: _builtins.str
+    """name, load, random."""
+    def __init__(
+        self,
+        *,
+        max_parallel: _builtins.int = ...,
+        max_failures: _builtins.int = ...,
+        canary: _builtins.int = ...,
+        pause: _builtins.float = ...,
+        order: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "max_failures", b"max_failures", "max_parallel", b"max_parallel", "order", b"order", "pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
+class Concurrency(_message.Message):
+    """Of what shares a group only one is under way at a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """A template."""
+    on_conflict: _builtins.str
+    """queue, reject, cancel."""
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        on_conflict: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "on_conflict", b"on_conflict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Concurrency: _TypeAlias = Concurrency  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    """Somebody of this role must agree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        by: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """What was said of an approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVED_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    approved: _builtins.bool
+    by: _builtins.str
+    reason: _builtins.str
+    at: _builtins.float
+    def __init__(
+        self,
+        *,
+        approved: _builtins.bool = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "at", b"at", "by", b"by", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Requires(_message.Message):
+    """What a node must have free; a field that is not there asks for nothing. Cores, bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    cpus: _builtins.float
+    memory: _builtins.int
+    disk: _builtins.int
+    def __init__(
+        self,
+        *,
+        cpus: _builtins.float | None = ...,
+        memory: _builtins.int | None = ...,
+        disk: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_disk", b"_disk", "_memory", b"_memory", "cpus", b"cpus", "disk", b"disk", "memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_disk", b"_disk", "_memory", b"_memory", "cpus", b"cpus", "disk", b"disk", "memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpus: _TypeAlias = _typing.Literal["cpus"]  # noqa: Y015
+    _WhichOneofArgType__cpus: _TypeAlias = _typing.Literal["_cpus", b"_cpus"]  # noqa: Y015
+    _WhichOneofReturnType__disk: _TypeAlias = _typing.Literal["disk"]  # noqa: Y015
+    _WhichOneofArgType__disk: _TypeAlias = _typing.Literal["_disk", b"_disk"]  # noqa: Y015
+    _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
+    _WhichOneofArgType__memory: _TypeAlias = _typing.Literal["_memory", b"_memory"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus) -> _WhichOneofReturnType__cpus | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk) -> _WhichOneofReturnType__disk | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory) -> _WhichOneofReturnType__memory | None: ...
+
+Global___Requires: _TypeAlias = Requires  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    """Somebody has paused a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    reason: _builtins.str
+    at: _builtins.float
+    def __init__(
+        self,
+        *,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
@@ -284,11 +483,18 @@ class Run(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
-    MAX_PARALLEL_FIELD_NUMBER: _builtins.int
-    MAX_FAILURES_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    NEXT_AT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    REQUIRES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     pipeline: _builtins.str
     pipeline_version: _builtins.int
@@ -300,16 +506,18 @@ class Run(_message.Message):
     created_by: _builtins.str
     bundle_digest: _builtins.str
     total: _builtins.int
-    max_parallel: _builtins.int
-    """Tasks at once; 0 means all."""
-    max_failures: _builtins.int
-    """After this many failed tasks no further one is started; 0 means never."""
     target: _builtins.str
     """Names a selector or node list as the operator gave it, for display."""
     started: _builtins.int
     """Tasks that have been started, in order of their position."""
     retry_of: _builtins.str
     """The run that this one repeats."""
+    next_at: _builtins.float
+    """No task starts before; 0 while nothing holds them up."""
+    group: _builtins.str
+    """The group that the run itself is in."""
+    queued: _builtins.bool
+    """It waits for its turn in its group."""
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     @_builtins.property
@@ -319,6 +527,20 @@ class Run(_message.Message):
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Tasks by state, e.g. {"running": 3, "succeeded": 9}."""
+
+    @_builtins.property
+    def rollout(self) -> Global___Rollout: ...
+    @_builtins.property
+    def hold(self) -> Global___Hold: ...
+    @_builtins.property
+    def approval(self) -> Global___Approval: ...
+    @_builtins.property
+    def decision(self) -> Global___Decision: ...
+    @_builtins.property
+    def concurrency(self) -> Global___Concurrency: ...
+    @_builtins.property
+    def requires(self) -> Global___Requires:
+        """What is kept for each of its tasks on their nodes until it has ended."""
 
     def __init__(
         self,
@@ -338,15 +560,22 @@ class Run(_message.Message):
         cancel: _common_pb2.CancelInfo | None = ...,
         counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         total: _builtins.int = ...,
-        max_parallel: _builtins.int = ...,
-        max_failures: _builtins.int = ...,
         target: _builtins.str = ...,
         started: _builtins.int = ...,
         retry_of: _builtins.str = ...,
+        rollout: Global___Rollout | None = ...,
+        next_at: _builtins.float = ...,
+        hold: Global___Hold | None = ...,
+        approval: Global___Approval | None = ...,
+        decision: Global___Decision | None = ...,
+        concurrency: Global___Concurrency | None = ...,
+        group: _builtins.str = ...,
+        queued: _builtins.bool = ...,
+        requires: Global___Requires | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "concurrency", b"concurrency", "decision", b"decision", "error", b"error", "hold", b"hold", "requires", b"requires", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "cancel", b"cancel", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "error", b"error", "finished_at", b"finished_at", "id", b"id", "max_failures", b"max_failures", "max_parallel", b"max_parallel", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "retry_of", b"retry_of", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +599,8 @@ class TaskEvent(_message.Message):
     STEP_LOST_FIELD_NUMBER: _builtins.int
     RETRY_DUE_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    CANCEL_WANTED_FIELD_NUMBER: _builtins.int
+    STEP_DECIDED_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     FINALLY_TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
@@ -397,6 +628,10 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def cancel_requested(self) -> Global___CancelRequested: ...
     @_builtins.property
+    def cancel_wanted(self) -> Global___CancelWanted: ...
+    @_builtins.property
+    def step_decided(self) -> Global___StepDecided: ...
+    @_builtins.property
     def timed_out(self) -> Global___TaskTimedOut: ...
     @_builtins.property
     def finally_timed_out(self) -> Global___FinallyTimedOut: ...
@@ -421,17 +656,19 @@ class TaskEvent(_message.Message):
         step_lost: Global___StepLost | None = ...,
         retry_due: Global___RetryDue | None = ...,
         cancel_requested: Global___CancelRequested | None = ...,
+        cancel_wanted: Global___CancelWanted | None = ...,
+        step_decided: Global___StepDecided | None = ...,
         timed_out: Global___TaskTimedOut | None = ...,
         finally_timed_out: Global___FinallyTimedOut | None = ...,
         lost: Global___TaskLost | None = ...,
         resolved: Global___TaskResolved | None = ...,
         skipped: Global___TaskSkipped | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_decided", b"step_decided", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_decided", b"step_decided", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "timed_out", "finally_timed_out", "lost", "resolved", "skipped"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "cancel_wanted", "step_decided", "timed_out", "finally_timed_out", "lost", "resolved", "skipped"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -677,6 +914,53 @@ class CancelRequested(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRequested: _TypeAlias = CancelRequested  # noqa: Y015
+
+@_typing.final
+class CancelWanted(_message.Message):
+    """The server asks the task's agent to end it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cancel(self) -> _common_pb2.CancelInfo: ...
+    def __init__(
+        self,
+        *,
+        cancel: _common_pb2.CancelInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelWanted: _TypeAlias = CancelWanted  # noqa: Y015
+
+@_typing.final
+class StepDecided(_message.Message):
+    """Somebody has said what a step waits for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    @_builtins.property
+    def decision(self) -> Global___Decision: ...
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        decision: Global___Decision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepDecided: _TypeAlias = StepDecided  # noqa: Y015
 
 @_typing.final
 class TaskTimedOut(_message.Message):

@@ -14,6 +14,12 @@ from gamenode_server.records import NewAudit
 from gamenode_server.store.tx import Tx
 
 
+def cancel_run(tx: Tx, moves: Moves, run: Run, cancel: CancelInfo) -> None:
+    """Ends a run; one that is not whole yet is left with the tasks it has."""
+    cut_fanout(tx, moves, run)
+    moves.run_event(run.id, RunCancelRequested(cancel))
+
+
 def cancel_runs(
     plans: Plans, *, run_ids: Sequence[str], by: str, reason: str, force: bool, audit: NewAudit
 ) -> Callable[[Tx], tuple[Run, ...]]:
@@ -37,8 +43,7 @@ def cancel_runs(
         cancel = CancelInfo(by=by, reason=reason, force=force, at=tx.now)
         for run in found:
             if not run.state.ended:
-                cut_fanout(tx, moves, run)
-                moves.run_event(run.id, RunCancelRequested(cancel))
+                cancel_run(tx, moves, run, cancel)
         tx.audit(audit)
         moves.finish()
         return tuple(moves.run(run.id) for run in found)

@@ -152,11 +152,12 @@ def _expect(tx: Tx, task: Task) -> reconcile.Expected:
 
 
 def _untaken_cancel(run: Run | None, task: Task) -> CancelInfo | None:
-    if run is None or run.cancel is None or task.state.ended:
+    cancel = run.cancel or task.cancel_wanted if run is not None else None
+    if cancel is None or task.state.ended:
         return None
-    if task.cancel is not None and not (run.cancel.force and not task.cancel.force):
+    if task.cancel is not None and not (cancel.force and not task.cancel.force):
         return None
-    return run.cancel
+    return cancel
 
 
 def _carry_out(tx: Tx, moves: Moves, node: Node, action: reconcile.Action) -> None:

@@ -6,16 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gamenode_pipelines import placement
+from gamenode_pipelines.compile_fleet import Conduct
 from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.gates import OnConflict
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.runs import Run
-from gamenode_pipelines.spec import Rollout
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.task_state import Task
+from gamenode_server.controller import turns
+from gamenode_server.controller.cancel import cancel_run
 from gamenode_server.controller.candidates import Measured, candidates
 from gamenode_server.controller.fanout import begin_fanout
 from gamenode_server.controller.moves import Moves
 from gamenode_server.controller.plans import Plans
+from gamenode_server.controller.slots import node_facts
+from gamenode_server.controller.turns import Groups
 from gamenode_server.records import NewAudit
 from gamenode_server.store.tx import Tx
 
@@ -27,7 +32,7 @@ class Work:
     plan: Plan
     bundle: bytes
     digest: str
-    rollout: Rollout
+    conduct: Conduct
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,11 @@ def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], 
                 return _again(tx, new, answer)
         work, plan = new.work, new.work.plan
         placed = placement.choose(candidates(tx, new.measured), new.request)
-        node_ids = [candidate.node_id for candidate in placed.chosen]
+        rollout = work.conduct.rollout.of(len(placed.chosen))
+        node_ids = [candidate.node_id for candidate in placement.ordered(placed.chosen, rollout.order, new.run_id)]
+        moves = Moves(tx, plans, actor=new.by)
+        groups = _groups(tx, new, node_ids)
+        _meet(tx, moves, new, groups)
         run = Run(
             id=new.run_id,
             pipeline=plan.pipeline,
@@ -81,15 +90,17 @@ def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], 
             created_by=new.by,
             bundle_digest=work.digest,
             counts={TaskState.PENDING: len(node_ids)},
-            max_parallel=work.rollout.max_parallel,
-            max_failures=work.rollout.max_failures,
+            rollout=rollout,
+            approval=work.conduct.approval,
+            concurrency=work.conduct.concurrency,
+            group=groups.run,
+            requires=work.conduct.requires,
             target=new.target,
             retry_of=new.retry_of,
         )
         tx.put_bundle(work.digest, work.bundle)
         plans.remember(work.digest, plan, work.bundle)
-        moves = Moves(tx, plans, actor=new.by)
-        made = begin_fanout(tx, moves, run, plan, node_ids)
+        made = begin_fanout(tx, moves, run, plan, node_ids, groups.tasks)
         if new.request_id:
             tx.put_answer(new.by, new.request_id, new.request_sha256, run.id)
         tx.audit(audit)
@@ -97,6 +108,26 @@ def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], 
         return CreatedRun(moves.run(run.id), [moves.task(task.id) or task for task in made], new=True)
 
     return op
+
+
+def _groups(tx: Tx, new: NewRun, node_ids: Sequence[str]) -> Groups:
+    nodes = [node_facts(node) for node_id in node_ids if (node := tx.node(node_id)) is not None]
+    return turns.groups_of(new.work.conduct.concurrency, new.run_id, new.work.plan, nodes)
+
+
+def _meet(tx: Tx, moves: Moves, new: NewRun, groups: Groups) -> None:
+    """Deals with what is in the run's groups already, as its rule says."""
+    rule = new.work.conduct.concurrency
+    if rule is None or rule.on_conflict is OnConflict.QUEUE:
+        return
+    runs = moves.live_runs_in(groups.run) if groups.run else []
+    tasks = [task for group in sorted(set((groups.tasks or {}).values())) for task in moves.live_tasks_in(group)]
+    turns.check_free(rule, runs, tasks)
+    room = turns.made_room(new.run_id, new.work.plan.pipeline, tx.now)
+    for run in runs:
+        cancel_run(tx, moves, run, room)
+    for task in tasks:
+        moves.cancel_task(task, room)
 
 
 def _again(tx: Tx, new: NewRun, answer: tuple[str, str]) -> CreatedRun:

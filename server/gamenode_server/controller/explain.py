@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from gamenode_pipelines.plan import Plan
@@ -36,6 +36,8 @@ class World:
     taken: Mapping[str, int]
     grace: float
     now: float
+    #: Who has each group that the run or its tasks are in, in words.
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def explain_run(run: Run, tasks: Sequence[Task], plan: Plan, world: World) -> tuple[str, tuple[Explanation, ...]]:
@@ -43,11 +45,11 @@ def explain_run(run: Run, tasks: Sequence[Task], plan: Plan, world: World) -> tu
     lines = tuple(
         Explanation(task.id, task.node.name, _task(run, task, plan, world)) for task in tasks if not task.state.ended
     )
-    return _summary(run, lines, world.now), lines
+    return _summary(run, lines, world), lines
 
 
-def _summary(run: Run, lines: Sequence[Explanation], now: float) -> str:
-    ended = run.total - len(lines)
+def _summary(run: Run, lines: Sequence[Explanation], world: World) -> str:
+    now, ended = world.now, run.total - len(lines)
     match run.state:
         case RunState.SUCCEEDED:
             return f"it succeeded {_ago(now, run.finished_at)}"
@@ -61,16 +63,20 @@ def _summary(run: Run, lines: Sequence[Explanation], now: float) -> str:
                 f"nothing in it can move without a person: {len(lines)} task(s) wait, {ended} of {run.total} have ended"
             )
         case RunState.CANCELLING:
+            if run.cancel is None and run.decision is not None:
+                return f"{run.decision.by} rejected it; {len(lines)} of {run.total} task(s) have not ended"
             by = run.cancel.by if run.cancel is not None else "somebody"
             return f"{by} cancelled it; {len(lines)} of {run.total} task(s) have not ended"
         case RunState.PENDING:
+            if run.queued:
+                return f"it waits for its turn: {_group(run.group, world)}"
             return "it is being made" if len(lines) < run.total else "no task of it has started"
         case RunState.PAUSED:
-            return "it is paused: no further task starts"
+            return f"{_held(run, now)}; {ended} of {run.total} task(s) have ended"
         case RunState.WAITING:
-            return "it waits for an approval"
+            return _unapproved(run, now)
         case RunState.RUNNING:
-            return f"{ended} of {run.total} task(s) have ended"
+            return f"{ended} of {run.total} task(s) have ended" + _between(run, now)
         case _:
             assert_never(run.state)
 
@@ -104,8 +110,12 @@ def _task(run: Run, task: Task, plan: Plan, world: World) -> str:
 
 
 def _pending(run: Run, task: Task, world: World) -> str:
+    if run.hold is not None:
+        return _held(run, world.now)
     if task.position >= run.started:
-        return f"its turn has not come: at most {run.max_parallel} task(s) of this run at once"
+        return _not_its_turn(run, world)
+    if task.group in world.groups:
+        return f"it waits for its turn: {_group(task.group, world)}"
     node = world.nodes.get(task.node.id)
     if node is None or node.state is not NodeState.ONLINE:
         return "it is given out as soon as its node is online"
@@ -117,6 +127,47 @@ def _pending(run: Run, task: Task, world: World) -> str:
     if taken >= slots:
         return f"it waits for a slot of its node: {taken} of {slots} are taken"
     return "it is about to be given out"
+
+
+def _held(run: Run, now: float) -> str:
+    hold = run.hold
+    if hold is None:
+        return "it is paused"
+    why = f": {hold.reason}" if hold.reason else ""
+    return f"{hold.by} paused it {_ago(now, hold.at)}{why}; to go on: gamenode run resume {run.id}"
+
+
+def _unapproved(run: Run, now: float) -> str:
+    approval = run.approval
+    asked = f" ({approval.message})" if approval is not None and approval.message else ""
+    role = approval.by if approval is not None else "operator"
+    since = _span(now - run.created_at)
+    return f"it waits since {since} for the approval of an {role}{asked}: gamenode run approve {run.id}, or reject"
+
+
+def _between(run: Run, now: float) -> str:
+    """What its rollout waits for, where it does."""
+    canary = min(run.rollout.canary, run.total)
+    if run.next_at > now:
+        return f"; the next start {_in(now, run.next_at)}, by the pause of its rollout"
+    if run.counts.get(TaskState.SUCCEEDED, 0) < canary:
+        return f"; the others start when all {canary} of its canary have succeeded"
+    return ""
+
+
+def _not_its_turn(run: Run, world: World) -> str:
+    if run.approval is not None and run.decision is None:
+        return "its run waits for an approval"
+    if run.queued:
+        return f"its run waits for its turn: {_group(run.group, world)}"
+    between = _between(run, world.now)
+    if between:
+        return f"its turn has not come{between}"
+    return f"its turn has not come: at most {run.rollout.max_parallel} task(s) of this run at once"
+
+
+def _group(group: str, world: World) -> str:
+    return world.groups.get(group) or f"group {group!r} is free, and it is about to begin"
 
 
 def _steps(task: Task, plan: Plan, now: float) -> str:

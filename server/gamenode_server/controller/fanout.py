@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.plan import Plan
@@ -23,9 +23,19 @@ from gamenode_server.store.tx import Tx
 _KEY = "fanout."
 
 
-def begin_fanout(tx: Tx, moves: Moves, run: Run, plan: Plan, node_ids: Sequence[str]) -> Sequence[Task]:
-    """Stores the run and the first of its tasks; with the last of them it starts. Returns those that were made."""
-    return _make(tx, moves, run, plan, node_ids, position=0)
+def begin_fanout(
+    tx: Tx,
+    moves: Moves,
+    run: Run,
+    plan: Plan,
+    node_ids: Sequence[str],
+    groups: Mapping[str, str] | None = None,
+) -> Sequence[Task]:
+    """Stores the run and the first of its tasks; with the last of them it starts. Returns those that were made.
+
+    `groups` has the group of each task, by node id.
+    """
+    return _make(tx, moves, run, plan, [(node_id, (groups or {}).get(node_id, "")) for node_id in node_ids], position=0)
 
 
 def continue_fanout(tx: Tx, moves: Moves, run: Run) -> bool:
@@ -33,8 +43,8 @@ def continue_fanout(tx: Tx, moves: Moves, run: Run) -> bool:
     kept = tx.meta(_KEY + run.id)
     if not kept:
         return False
-    position, *node_ids = json.loads(kept)
-    _make(tx, moves, run, moves.plan(run), node_ids, position=position)
+    position, *places = json.loads(kept)
+    _make(tx, moves, run, moves.plan(run), [(node_id, group) for node_id, group in places], position=position)
     return True
 
 
@@ -47,8 +57,10 @@ def cut_fanout(tx: Tx, moves: Moves, run: Run) -> None:
         moves.run_event(run.id, RunCreated())
 
 
-def _make(tx: Tx, moves: Moves, run: Run, plan: Plan, node_ids: Sequence[str], *, position: int) -> Sequence[Task]:
-    now, rest = node_ids[:CHUNK], node_ids[CHUNK:]
+def _make(
+    tx: Tx, moves: Moves, run: Run, plan: Plan, places: Sequence[tuple[str, str]], *, position: int
+) -> Sequence[Task]:
+    now, rest = places[:CHUNK], places[CHUNK:]
     entropy = os.urandom(ENTROPY_BYTES * len(now))
     made = [
         new_task(
@@ -58,8 +70,9 @@ def _make(tx: Tx, moves: Moves, run: Run, plan: Plan, node_ids: Sequence[str], *
             plan=plan,
             created_at=tx.now,
             position=position + at,
+            group=group,
         )
-        for at, node_id in enumerate(now)
+        for at, (node_id, group) in enumerate(now)
     ]
     moves.add_tasks(run, made)
     key = _KEY + run.id

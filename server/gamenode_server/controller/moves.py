@@ -14,6 +14,7 @@ from typing import assert_never
 
 from gamenode_pipelines import runs, tasks
 from gamenode_pipelines.effects import (
+    AwaitTurn,
     CancelTasks,
     FinishRun,
     Ignored,
@@ -23,12 +24,21 @@ from gamenode_pipelines.effects import (
     StartTasks,
 )
 from gamenode_pipelines.errors import Code, Error, GameNodeError
-from gamenode_pipelines.events import CancelRequested, TaskAssigned, TaskEvent, TaskLost, TaskRefused, TaskSkipped
+from gamenode_pipelines.events import (
+    CancelInfo,
+    CancelRequested,
+    CancelWanted,
+    TaskAssigned,
+    TaskEvent,
+    TaskLost,
+    TaskRefused,
+    TaskSkipped,
+)
 from gamenode_pipelines.plan import Plan
-from gamenode_pipelines.runs import Run, RunEvent, TaskChanged
+from gamenode_pipelines.runs import PauseOver, Run, RunAdmitted, RunEvent, TaskChanged
 from gamenode_pipelines.states import NodeState, TaskState
 from gamenode_pipelines.task_state import Task, on_node
-from gamenode_server.controller import naming
+from gamenode_server.controller import naming, turns
 from gamenode_server.controller.effects import ContinueRun, SendAssign, SendCancel, ServerEffect
 from gamenode_server.controller.plans import Plans
 from gamenode_server.controller.slots import can_take_work, facts_for, holds_slot, slots_of
@@ -82,6 +92,16 @@ class Moves:
         mine = self._tasks
         return [task for task in (mine.get(t.id, t) for t in self._tx.live_tasks_on(node_id)) if not task.state.ended]
 
+    def live_tasks_in(self, group: str) -> list[Task]:
+        """The group's tasks that have not ended, oldest first."""
+        mine = self._tasks
+        return [task for task in (mine.get(t.id, t) for t in self._tx.live_tasks_in(group)) if not task.state.ended]
+
+    def live_runs_in(self, group: str) -> list[Run]:
+        """The group's runs that have not ended, oldest first."""
+        runs = (self._runs.get(run.id, run) for run in self._tx.live_runs() if run.group == group)
+        return [run for run in runs if not run.state.ended]
+
     # -- moving ----------------------------------------------------------------------------------------------------
 
     def emit(self, event: NewEvent) -> None:
@@ -112,18 +132,23 @@ class Moves:
             raise GameNodeError(Code.NOT_FOUND, f"no task {event.task_id}")
         new, effects = tasks.step(old, self.plan(self.run(old.run_id)), event)
         ignored: Ignored | None = None
+        unwanted: CancelInfo | None = None
         for effect in effects:
             if isinstance(effect, Ignored):
                 ignored = effect
             elif isinstance(effect, Reassign):
                 if self.run(new.run_id).cancel is not None:  # nobody wants it run again
                     self._todo.append((new.run_id, CancelTasks()))
+                elif new.cancel_wanted is not None:
+                    unwanted = new.cancel_wanted
                 else:
                     self.fill(new.node.id)
         cause = naming.cause(new, event, ignored, actor=self._actor, time=time)
         self._events.append(cause)
         if new is not old:
             self._changed(old, new, time)
+        if unwanted is not None:
+            return self.fold(TaskEvent(new.id, new.fence, self._tx.now, CancelRequested(unwanted)))
         return new
 
     def _changed(self, old: Task, new: Task, time: float) -> None:
@@ -132,6 +157,9 @@ class Moves:
         if old.state is not new.state:
             if holds_slot(old) and not holds_slot(new):
                 self.fill(new.node.id)
+            if new.group and new.state.ended:
+                for other in self.live_tasks_in(new.group):
+                    self.fill(other.node.id)
             self.run_event(new.run_id, TaskChanged(old.state, new.state))
 
     def run_event(self, run_id: str, event: RunEvent) -> Run:
@@ -144,6 +172,14 @@ class Moves:
         for effect in effects:
             self._todo.append((run_id, effect))
         return new
+
+    def cancel_task(self, task: Task, cancel: CancelInfo) -> None:
+        """Ends one task of a run that goes on: at once, or as soon as its agent has heard of it."""
+        if not on_node(task):
+            self.fold(TaskEvent(task.id, task.fence, self._tx.now, CancelRequested(cancel)))
+        elif task.cancel is None and task.cancel_wanted is None:
+            self.fold(TaskEvent(task.id, task.fence, self._tx.now, CancelWanted(cancel)))
+            self._effects.append(SendCancel(task.node.id, task.id, task.fence, cancel))
 
     def fill(self, node_id: str) -> None:
         """The node may have a free slot and something to put into it."""
@@ -165,9 +201,13 @@ class Moves:
             return
         if run.cancel is not None:
             self._todo.append((run_id, CancelTasks()))
-        elif runs.stops_starting(run):
-            self._todo.append((run_id, SkipPendingTasks()))
+        elif why := runs.stops_starting(run):
+            self._todo.append((run_id, SkipPendingTasks(why)))
+        elif run.queued:
+            self._todo.append((run_id, AwaitTurn()))
         else:
+            if run.next_at and run.next_at <= self._tx.now:
+                run = self.run_event(run_id, PauseOver())
             for task in self.live_tasks_of(run_id):
                 if task.position >= run.started:
                     break
@@ -203,9 +243,11 @@ class Moves:
                 self._start(run_id, count)
             case CancelTasks():
                 self._cancel(run_id)
-            case SkipPendingTasks():
-                self._skip(run_id)
-            case FinishRun() | Ignored():
+            case SkipPendingTasks(reason=reason):
+                self._skip(run_id, reason)
+            case AwaitTurn() | FinishRun():
+                self._next_turn(self.run(run_id).group)
+            case Ignored():
                 pass
             case _:
                 assert_never(effect)
@@ -234,13 +276,15 @@ class Moves:
                 if task.cancel is None or (cancel.force and not task.cancel.force):
                     self._effects.append(SendCancel(task.node.id, task.id, task.fence, cancel))
 
-    def _skip(self, run_id: str) -> None:
-        failed = self.run(run_id).counts.get(TaskState.FAILED, 0)
+    def _next_turn(self, group: str) -> None:
+        if group and (run := turns.next_run(self.live_runs_in(group))) is not None:
+            self.run_event(run.id, RunAdmitted())
+
+    def _skip(self, run_id: str, reason: str) -> None:
         for task in self._within_budget(run_id, self.live_tasks_of(run_id)):
             if task.state is TaskState.PENDING:
                 self._budget -= 1
-                skip = TaskSkipped(f"the run stopped starting tasks after {failed} failure(s)")
-                self.fold(TaskEvent(task.id, task.fence, self._tx.now, skip))
+                self.fold(TaskEvent(task.id, task.fence, self._tx.now, TaskSkipped(reason)))
 
     def _within_budget(self, run_id: str, work: Iterable[Task]) -> Iterable[Task]:
         for task in work:
@@ -294,4 +338,6 @@ class Moves:
         if task.state is not TaskState.PENDING:
             return False
         run = self.run(task.run_id)
-        return task.position < run.started and not runs.stops_starting(run)
+        if task.position >= run.started or not runs.may_assign(run):
+            return False
+        return not task.group or turns.in_the_way(task, self.live_tasks_in(task.group)) is None

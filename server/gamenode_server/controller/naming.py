@@ -7,8 +7,10 @@ from typing import assert_never
 from gamenode_pipelines.effects import Ignored
 from gamenode_pipelines.events import (
     CancelRequested,
+    CancelWanted,
     FinallyTimedOut,
     RetryDue,
+    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -84,6 +86,12 @@ def cause(new: Task, event: TaskEvent, ignored: Ignored | None, *, actor: str = 
         case CancelRequested(cancel=cancel):
             kind = "task.cancel_requested"
             data = {"by": cancel.by, "reason": cancel.reason}
+        case CancelWanted(cancel=cancel):
+            kind = "task.cancel_wanted"
+            data = {"by": cancel.by, "reason": cancel.reason}
+        case StepDecided(step_id=step_id, decision=decision):
+            kind = "step.approved" if decision.approved else "step.rejected"
+            data = {"by": decision.by, "reason": decision.reason}
         case TaskTimedOut():
             kind = "task.timed_out"
         case FinallyTimedOut():
@@ -163,14 +171,35 @@ def run_changed(old: Run | None, new: Run, *, actor: str = "") -> list[NewEvent]
         if new.retry_of:
             data["retry_of"] = new.retry_of
         return [NewEvent(type="run.created", run_id=new.id, actor=actor, data=data)]
+    said = _said(old, new, actor)
     if old.state is new.state:
-        return []
-    kind = "run.started" if old.state is RunState.PENDING and new.state is RunState.RUNNING else _RUN_NEWS[new.state]
+        return said
+    kind = "run.started" if new.begun and not old.begun and not new.state.ended else _RUN_NEWS[new.state]
+    if said and kind in (said[-1].type, "run.pending", "run.resumed"):
+        return said  # said already, in better words
     data = {"pipeline": new.pipeline}
     if new.error is not None and new.state.ended:
         data["error"] = new.error.code
         data["message"] = new.error.message
-    return [NewEvent(type=kind, run_id=new.id, actor=actor, data=data)]
+    return [*said, NewEvent(type=kind, run_id=new.id, actor=actor, data=data)]
+
+
+def _said(old: Run, new: Run, actor: str) -> list[NewEvent]:
+    """What people and other runs did to a run, whether or not it is called something else since."""
+    said: list[NewEvent] = []
+
+    def add(kind: str, **data: str) -> None:
+        said.append(NewEvent(type=kind, run_id=new.id, actor=actor, data={"pipeline": new.pipeline, **data}))
+
+    if new.decision is not None and old.decision is None:
+        add("run.approved" if new.decision.approved else "run.rejected", reason=new.decision.reason)
+    if new.queued and not old.queued:
+        add("run.queued", group=new.group)
+    if new.hold is not None and old.hold is None:
+        add("run.paused", reason=new.hold.reason)
+    if new.hold is None and old.hold is not None and not new.state.ended:
+        add("run.resumed")
+    return said
 
 
 def _about(

@@ -56,6 +56,6 @@ def remind(tx: Tx, task: Task) -> None:
         return
     if not task.accepted and task.state is TaskState.DISPATCHED:
         tx.effect(SendAssign(task, run.bundle_digest))
-    cancel = run.cancel
+    cancel = run.cancel or task.cancel_wanted
     if cancel is not None and (task.cancel is None or (cancel.force and not task.cancel.force)):
         tx.effect(SendCancel(task.node.id, task.id, task.fence, cancel))

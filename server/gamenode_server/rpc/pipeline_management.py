@@ -17,6 +17,7 @@ from gamenode_proto.codec.work import run_to_proto, task_to_proto
 from gamenode_proto.v1 import pipeline_management_pb2 as pb
 from gamenode_proto.v1 import pipeline_management_pb2_grpc
 from gamenode_server.audit import recording
+from gamenode_server.controller import turns
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.candidates import candidates
 from gamenode_server.controller.explain import World, explain_run
@@ -214,6 +215,7 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
             taken={node_id: sum(map(holds_slot, view.live_tasks_on(node_id))) for node_id in nodes},
             grace=core.intervals.task_grace,
             now=core.clock.now(),
+            groups=turns.holders(run, tasks, view.live_runs(), view.live_tasks_in, core.clock.now()),
         )
         summary, lines = explain_run(run, tasks, plan, world)
         return pb.ExplainRunResponse(

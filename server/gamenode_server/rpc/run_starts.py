@@ -7,11 +7,11 @@ import secrets
 from dataclasses import dataclass
 
 from gamenode_pipelines import placement
-from gamenode_pipelines.compile import capabilities, placement_request, requirements
+from gamenode_pipelines.compile import capabilities, placement_request
+from gamenode_pipelines.compile_fleet import conduct_again, conduct_of
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.runs import Run
-from gamenode_pipelines.spec import Rollout
 from gamenode_pipelines.task_state import NodeFacts
 from gamenode_pipelines.wording import listed
 from gamenode_proto.v1 import pipeline_management_pb2 as pb
@@ -61,10 +61,12 @@ async def retry_run(core: Core, request: pb.RetryRunRequest) -> pb.RunPipelineRe
     run, tasks = await finding.run_and_tasks(core, await finding.run_id(core, request.run))
     nodes = retry_nodes(run, tasks, failed_only=request.failed_only)
     _check_there(core, run, nodes)
-    work, requires = await (_latest(core, run) if request.latest else _same(core, run))
+    work = await (_latest(core, run) if request.latest else _same(core, run))
     start = _Start(
         work,
-        placement.Request(nodes=[node.id for node in nodes], requires=requires, capabilities=capabilities(work.plan)),
+        placement.Request(
+            nodes=[node.id for node in nodes], requires=work.conduct.requires, capabilities=capabilities(work.plan)
+        ),
         f"failed of {run.id}" if request.failed_only else run.target,
         retry_of=run.id,
     )
@@ -134,7 +136,7 @@ async def _make(
         run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
         work=start.work,
         request=start.placement,
-        measured=core.sessions.measured() if start.placement.requires != placement.Requires() else {},
+        measured=core.sessions.measured() if start.placement.requires != placement.ANYTHING else {},
         target=start.target,
         note=request.note,
         by=by or principals.current().name,
@@ -150,24 +152,20 @@ async def _make(
 
 
 def _work(compiled: Compiled) -> Work:
-    return Work(compiled.plan, compiled.bundle, compiled.digest, compiled.loaded.spec.rollout)
+    conduct = conduct_of(compiled.loaded.spec, compiled.plan)
+    return Work(compiled.plan, compiled.bundle, compiled.digest, conduct)
 
 
-async def _same(core: Core, run: Run) -> tuple[Work, placement.Requires]:
-    """What the run ran, to the byte, and what the pipeline's version asks of a node where it is a stored one."""
+async def _same(core: Core, run: Run) -> Work:
+    """What the run ran, to the byte, on the same terms."""
     digest = run.bundle_digest
     bundle = await core.store.apply(lambda tx: tx.bundle(digest))
     if bundle is None:
         raise GameNodeError(Code.DATA_LOSS, f"the store has no bundle {digest[:12]}…")
-    work = Work(core.plans.plan(digest, lambda _: bundle), bundle, digest, Rollout(run.max_parallel, run.max_failures))
-    if not run.pipeline_version:
-        return work, placement.Requires()
-    pipeline = await stored_pipeline(core, run.pipeline, run.pipeline_version)
-    (loaded,) = await core.compiler.load(pipeline.text, pipeline.name)
-    return work, requirements(loaded.spec)
+    return Work(core.plans.plan(digest, lambda _: bundle), bundle, digest, conduct_again(run))
 
 
-async def _latest(core: Core, run: Run) -> tuple[Work, placement.Requires]:
+async def _latest(core: Core, run: Run) -> Work:
     """What the newest version of the run's pipeline makes of its parameters."""
     if not run.pipeline_version:
         raise GameNodeError(
@@ -178,7 +176,7 @@ async def _latest(core: Core, run: Run) -> tuple[Work, placement.Requires]:
     compiled = await core.compiler.compile(
         pipeline.text, pipeline.name, run.params, version=pipeline.version, find=find
     )
-    return _work(compiled), requirements(compiled.loaded.spec)
+    return _work(compiled)
 
 
 def _check(request: Request) -> None:

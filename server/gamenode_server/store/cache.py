@@ -55,6 +55,7 @@ class HotCache:
         self._entries: dict[str, _Entry] = {}
         self._live_runs: dict[str, Run] = {}
         self._live_on: dict[str, dict[str, Task]] = {}
+        self._live_in: dict[str, dict[str, Task]] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._ended_tasks = 0
 
@@ -125,7 +126,10 @@ class HotCache:
         if task.state.ended:
             entry.live.pop(task.id, None)
             self._off_node(task)
+            self._off_group(task)
         else:
+            if task.group:
+                self._live_in.setdefault(task.group, {})[task.id] = task
             entry.live[task.id] = task
             self._live_on.setdefault(task.node.id, {})[task.id] = task
 
@@ -138,6 +142,7 @@ class HotCache:
         del entry.tasks[_index(entry.tasks, task)]
         entry.live.pop(task_id, None)
         self._off_node(task)
+        self._off_group(task)
         self._drop_empty(task.run_id, entry)
 
     def tasks_of(self, run_id: str) -> list[Task]:
@@ -153,6 +158,15 @@ class HotCache:
     def live_tasks_on(self, node_id: str) -> list[Task]:
         """A node's tasks that have not ended, oldest first."""
         return sorted(self._live_on.get(node_id, {}).values(), key=_created_at)
+
+    def live_tasks_in(self, group: str) -> list[Task]:
+        """A group's tasks that have not ended, oldest first."""
+        return sorted(self._live_in.get(group, {}).values(), key=_created_at)
+
+    def _off_group(self, task: Task) -> None:
+        there = self._live_in.get(task.group)
+        if there is not None and there.pop(task.id, None) is not None and not there:
+            del self._live_in[task.group]
 
     def _off_node(self, task: Task) -> None:
         there = self._live_on.get(task.node.id)
@@ -191,6 +205,7 @@ class HotCache:
         for task in entry.tasks:
             self._tasks.pop(task.id, None)
             self._off_node(task)
+            self._off_group(task)
 
     # -- nodes --------------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,10 @@ class Transaction:
         """See `Tx`."""
         return self._cache.live_tasks_on(node_id)
 
+    def live_tasks_in(self, group: str) -> Sequence[Task]:
+        """See `Tx`."""
+        return self._cache.live_tasks_in(group)
+
     def forget_runs(self, run_ids: Iterable[str]) -> None:
         """Drops runs from memory with the commit; their rows are the caller's to delete, with `defer`."""
         self._forgotten.extend(run_ids)

@@ -61,6 +61,10 @@ class Tx(Protocol):
         """The node's tasks that have not ended, oldest first. From memory."""
         ...
 
+    def live_tasks_in(self, group: str) -> Sequence[Task]:
+        """The tasks of a group that have not ended, oldest first. From memory."""
+        ...
+
     def node(self, node_id: str) -> Node | None:
         """A node by its whole id."""
         ...

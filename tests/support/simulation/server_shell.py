@@ -34,6 +34,7 @@ from gamenode_pipelines.reconcile import (
     TakeUp,
     reconcile,
 )
+from gamenode_pipelines.rollout import Rollout
 from gamenode_pipelines.runs import Run, RunCancelRequested, RunCreated, RunEvent, TaskChanged
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import NodeFacts, Task
@@ -140,8 +141,7 @@ class ServerShell:
                 1,
                 len(nodes),
                 created_at=now,
-                max_parallel=max_parallel,
-                max_failures=max_failures,
+                rollout=Rollout(max_parallel, max_failures),
             )
             disk.of_run[run_id] = []
             for position, node in enumerate(nodes):

@@ -94,7 +94,7 @@ def test_every_key_is_read() -> None:
     assert two.run == ("ls", "-l", "${{ steps.one.outputs.map }}")
     assert two.if_ == '${{ node.labels.region == "eu" }}'
     assert [step.id for step in spec.finally_] == ["tell"]
-    assert (spec.rollout.max_parallel, spec.rollout.max_failures) == (0, 1)
+    assert spec.rollout is None
 
 
 def test_parameters_are_typed() -> None:
@@ -143,9 +143,17 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "params: {a: {typ: string}}\n", "5:14: unknown key 'typ' in parameter 'a'; did you mean 'type'?"),
         (STEP + "    if_: x\n", "5:5: unknown key 'if_' in a step; did you mean 'if'?"),
         # not yet
-        (STEP + "rollout: {max_parallel: 2}\n", "5:1: not yet: `rollout`"),
-        (STEP + "concurrency: {group: a}\n", "5:1: not yet: `concurrency`"),
-        (STEP + "approval: {by: operator}\n", "5:1: not yet: `approval`"),
+        (STEP + "rollout: {max_parallel: 0}\n", "5:25: `max_parallel` must be between 1 and 100000, not 0"),
+        (STEP + "rollout: {canary: 120%}\n", "5:19: `canary` must be a number of nodes like 2, or a percentage like 25%"),
+        (STEP + "rollout: {order: players}\n", "5:18: not yet: `order: players`"),
+        (STEP + "rollout: {order: loda}\n", "5:18: `order` 'loda'"),
+        (STEP + "rollout: {paralel: 2}\n", "5:11: unknown key 'paralel' in `rollout`"),
+        (STEP + "concurrency: {on_conflict: queue}\n", "5:1: `group` is missing in `concurrency`"),
+        (STEP + "concurrency: {group: ''}\n", "5:22: `group` is empty"),
+        (STEP + 'concurrency: {group: "a-${{ steps.a.state }}"}\n', "5:25: `steps` is not known before a run begins"),
+        (STEP + 'concurrency: {group: "a-${{ params.x }}"}\n', "5:25: there is no parameter 'x'"),
+        (STEP + 'approval: {message: "to ${{ node.name }}"}\n', "5:25: `node` is not known before a run begins"),
+        (STEP + "approval: {by: viewer}\n", "5:16: `by` 'viewer'"),
         (STEP + "on: [{event: x}]\n", "5:1: not yet: `on`"),
         (STEP + "files: [a]\n", "5:1: not yet: `files`"),
         (STEP + "params: {a: {type: secret}}\n", "5:20: not yet: secret parameters"),

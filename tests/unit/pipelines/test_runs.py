@@ -10,6 +10,7 @@ from gamenode_pipelines import runs
 from gamenode_pipelines.effects import CancelTasks, FinishRun, Ignored, RunEffect, SkipPendingTasks, StartTasks
 from gamenode_pipelines.errors import Code, IllegalTransition
 from gamenode_pipelines.events import CancelInfo
+from gamenode_pipelines.rollout import Rollout
 from gamenode_pipelines.runs import Run, RunCancelRequested, RunCreated, TaskChanged
 from gamenode_pipelines.states import RunState, TaskState
 from gamenode_pipelines.states import TaskState as T
@@ -19,7 +20,7 @@ class Fleet:
     """A run and its tasks, moved the way a shell moves them."""
 
     def __init__(self, total: int, *, max_parallel: int = 0, max_failures: int = 1) -> None:
-        self.run = Run("run1", "demo", 1, total, max_parallel=max_parallel, max_failures=max_failures)
+        self.run = Run("run1", "demo", 1, total, rollout=Rollout(max_parallel, max_failures))
         self.tasks = [T.PENDING] * total
         self.now = 100.0
         self.effects: list[RunEffect] = []
@@ -88,7 +89,7 @@ def test_too_many_failures_stop_the_rollout() -> None:
     fleet = Fleet(5, max_parallel=1, max_failures=2)
     fleet.move(0, T.FAILED)
     assert fleet.tasks[1] is T.DISPATCHED
-    assert fleet.move(1, T.FAILED) == (SkipPendingTasks(),)
+    assert fleet.move(1, T.FAILED) == (SkipPendingTasks("the run stopped starting tasks after 2 failure(s)"),)
     assert fleet.tasks == [T.FAILED, T.FAILED, T.SKIPPED, T.SKIPPED, T.SKIPPED]
     assert fleet.state == "failed"
     assert fleet.run.error is not None
@@ -107,7 +108,7 @@ def test_a_task_that_might_start_but_has_not_is_skipped_too() -> None:
     run, _ = runs.step(Run("run1", "demo", 1, 2), RunCreated(), 1.0)
     run, _ = runs.step(run, TaskChanged(T.PENDING, T.DISPATCHED), 2.0)  # the other one's node is not there
     run, effects = runs.step(run, TaskChanged(T.DISPATCHED, T.FAILED), 3.0)
-    assert effects == (SkipPendingTasks(),)
+    assert effects == (SkipPendingTasks("the run stopped starting tasks after 1 failure(s)"),)
     assert runs.stops_starting(run)
 
 
@@ -117,7 +118,7 @@ def test_without_a_limit_failures_stop_nothing() -> None:
         fleet.move(position, T.FAILED)
     assert fleet.run.error is not None
     assert fleet.run.error.message == "3 of 3 tasks failed"
-    assert SkipPendingTasks() not in fleet.effects
+    assert not any(isinstance(effect, SkipPendingTasks) for effect in fleet.effects)
 
 
 def test_a_cancelled_run() -> None:
@@ -249,5 +250,5 @@ def test_any_rollout_ends_within_its_rules(seed: int) -> None:
     assert all(t.ended for t in fleet.tasks)
     assert {s: n for s in T if (n := fleet.tasks.count(s))} == dict(fleet.run.counts)
     assert fleet.effects.count(FinishRun()) == 1
-    assert fleet.effects.count(SkipPendingTasks()) <= 1
+    assert sum(isinstance(effect, SkipPendingTasks) for effect in fleet.effects) <= 1
     assert (fleet.state == "succeeded") == all(t is T.SUCCEEDED for t in fleet.tasks)

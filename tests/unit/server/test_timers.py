@@ -81,6 +81,7 @@ async def world() -> AsyncIterator[World]:
             plans=made.plans,
             clock=made.clock,
             intervals=INTERVALS,
+            live_runs=made.store.view.live_runs,
         )
         yield World(made, sessions, dispatch, timers, closed)
 
