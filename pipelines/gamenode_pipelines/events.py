@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gamenode_pipelines.errors import Error
-from gamenode_pipelines.gates import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +118,6 @@ class CancelWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class StepDecided:
-    """Somebody has said what a step waits for; its agent is told, and answers with `StepEnded`."""
-
-    step_id: str
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
 class TaskTimedOut:
     """The task's time is up."""
 
@@ -175,7 +166,6 @@ TaskEventBody = (
     | RetryDue
     | CancelRequested
     | CancelWanted
-    | StepDecided
     | TaskTimedOut
     | FinallyTimedOut
     | TaskLost

@@ -153,6 +153,9 @@ class Inlined:
 #: The kind of a step that stands for the steps of an inlined pipeline: it is carried out by the task machine itself.
 GROUP = "pipeline"
 
+#: Kinds of steps that only wait: a task that does nothing else takes no slot of its node.
+IDLE = frozenset({"approve", "game.gate"})
+
 #: A pipeline that names no timeout gets this one; seconds.
 DEFAULT_TIMEOUT = 3600.0
 #: What `finally` may take in all; seconds.

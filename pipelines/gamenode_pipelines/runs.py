@@ -67,6 +67,8 @@ class Run:
     queued: bool = False
     #: What is kept for each of its tasks on their nodes until it has ended.
     requires: Requires = ANYTHING
+    #: What was said of its steps that wait for an approval (`decision_key`).
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
@@ -102,6 +104,14 @@ class RunDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class StepDecided:
+    """Somebody has said whether tasks may go on behind a step."""
+
+    key: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
 class RunAdmitted:
     """The run's group is free, and it is the run's turn."""
 
@@ -123,7 +133,17 @@ class PauseOver:
     """The time may have come for the next tasks (`next_at`)."""
 
 
-RunEvent = RunCreated | TaskChanged | RunCancelRequested | RunDecided | RunAdmitted | RunPaused | RunResumed | PauseOver
+RunEvent = (
+    RunCreated
+    | TaskChanged
+    | RunCancelRequested
+    | RunDecided
+    | StepDecided
+    | RunAdmitted
+    | RunPaused
+    | RunResumed
+    | PauseOver
+)
 
 
 def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
@@ -140,6 +160,10 @@ def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, .
             return _cancel_requested(run, cancel)
         case RunDecided(decision=decision):
             return _decided(run, decision, now)
+        case StepDecided(key=key, decision=decision):
+            if key in run.decisions:
+                return run, (Ignored(f"{run.decisions[key].by} has decided"),)
+            return replace(run, decisions={**run.decisions, key: decision}), ()
         case RunAdmitted():
             return _admitted(run, now)
         case RunPaused(hold=hold):
@@ -150,6 +174,16 @@ def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, .
             return _pause_over(run, now)
         case _:
             assert_never(event)
+
+
+def decision_key(step_id: str, node_id: str = "") -> str:
+    """What a decision about a step is kept under; `node_id` where each node is asked for."""
+    return f"{step_id}@{node_id}" if node_id else step_id
+
+
+def decided(run: Run, step_id: str, node_id: str) -> Decision | None:
+    """What was said of a step, for the task on a node."""
+    return run.decisions.get(step_id) or run.decisions.get(decision_key(step_id, node_id))
 
 
 def stops_starting(run: Run) -> str:

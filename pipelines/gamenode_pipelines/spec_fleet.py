@@ -97,7 +97,8 @@ class ConcurrencySpec(BaseModel):
         description="Its name; with an expression that uses `node`, of each task, else of the run."
     )
     on_conflict: Annotated[OnConflict, check.one_of(OnConflict)] = Field(
-        OnConflict.QUEUE, description="What happens to a run whose group is taken: it waits, is not made, or the others are cancelled."
+        OnConflict.QUEUE,
+        description="What happens to a run whose group is taken: it waits, is refused, or takes its place.",
     )
 
     @property

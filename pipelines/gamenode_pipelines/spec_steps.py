@@ -15,7 +15,6 @@ from gamenode_pipelines.written import kind_of, text_of
 
 #: Kinds that a later version will know, and what to do meanwhile.
 LATER: Final[Mapping[str, str]] = {
-    "approve": "start what comes after it as a run of its own",
     "artifact.put": "copy it in a `run:` step",
 }
 #: Where what belongs to `run` goes in a step that makes a container.

@@ -91,9 +91,9 @@ class Fold:
             self.steps = dict(self.steps)
         self.steps[step.id] = step  # type: ignore[index] # its own copy by now
 
-    def start_step(self, step: Step, attempt: int) -> None:
+    def start_step(self, step: Step, attempt: int, *, idle: bool) -> None:
         """The attempt begins."""
-        self.put(Step(step.id, _RUNNING, attempt, None, None, _NO_OUTPUTS, self.at, 0.0, None, 0.0, step.final))
+        self.put(Step(step.id, _RUNNING, attempt, None, None, _NO_OUTPUTS, self.at, 0.0, None, 0.0, step.final, idle))
 
     def end_attempt(
         self, step: Step, exit_code: int | None, error: Error | None, outputs: Mapping[str, str], log: LogSummary | None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from gamenode_pipelines.errors import Error
 from gamenode_pipelines.events import CancelInfo, LogSummary
-from gamenode_pipelines.gates import Decision
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.states import StepState, TaskState
 
@@ -41,8 +40,8 @@ class Step:
     log: LogSummary | None = None
     retry_at: float = 0.0
     final: bool = False
-    #: What was said of it while it waits for somebody to approve.
-    decision: Decision | None = None
+    #: It waits, for a person or for players to leave, and needs nothing of its node.
+    idle: bool = False
 
     @property
     def open(self) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from gamenode_pipelines.effects import StartRetryTimer
 from gamenode_pipelines.errors import Code, Error, IllegalTransition
-from gamenode_pipelines.events import RetryDue, StepDecided, StepEnded, StepLost, StepStarted
-from gamenode_pipelines.plan import GROUP, OnLost, RetryOn
+from gamenode_pipelines.events import RetryDue, StepEnded, StepLost, StepStarted
+from gamenode_pipelines.plan import GROUP, IDLE, OnLost, RetryOn
 from gamenode_pipelines.retry import RetryDecision, decide
 from gamenode_pipelines.states import StepState, TaskState
 from gamenode_pipelines.task_flow import advance, is_ready, retry_later
@@ -38,20 +38,9 @@ def step_started(fold: Fold, body: StepStarted) -> str | None:
         or not is_ready(fold, part)
     ):
         raise IllegalTransition(f"attempt {body.attempt} of step {now.id!r} started, which may not start now")
-    fold.start_step(now, body.attempt)
+    fold.start_step(now, body.attempt, idle=part.kind in IDLE)
     if fold.state is TaskState.WAITING:
         fold.state = TaskState.RUNNING
-    return None
-
-
-def decided(fold: Fold, body: StepDecided) -> str | None:
-    """Its agent is told what was said."""
-    now = _known(fold, body.step_id)
-    if now.state is not StepState.RUNNING:
-        return f"late: step {now.id} is {now.state}"
-    if now.decision is not None:
-        return f"repeated: {now.decision.by} has decided already"
-    fold.put(replace(now, decision=body.decision))
     return None
 
 

@@ -45,7 +45,6 @@ from gamenode_pipelines.events import (
     CancelWanted,
     FinallyTimedOut,
     RetryDue,
-    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -194,7 +193,6 @@ TRANSITIONS: Final[Mapping[type, Mapping[TaskState, Handler]]] = {
         **_in(_MOVING, task_ends.want_cancel),
         **_in(_GIVEN_UP, task_ends.want_cancel),
     },
-    StepDecided: _in(_MOVING, task_steps.decided),
     TaskTimedOut: {
         TaskState.DISPATCHED: task_ends.time_out_unstarted,
         TaskState.RUNNING: task_ends.time_out,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 from gamenode_pipelines.errors import Error, GameNodeError
+from gamenode_proto.codec.gates import decision_to_proto
 from gamenode_proto.codec.states import TASK_STATE
 from gamenode_proto.codec.work import cancel_to_proto, task_to_proto
 from gamenode_proto.process.clock import Clock
@@ -24,6 +25,7 @@ from gamenode_server.controller.effects import (
     ContinueRun,
     SendAssign,
     SendCancel,
+    SendDecision,
     SendForget,
     ServerEffect,
     UserChanged,
@@ -107,6 +109,8 @@ class Dispatch:
                 self._assign(effect)
             case SendCancel():
                 self._cancel(effect)
+            case SendDecision():
+                self._decide(effect)
             case SendForget():
                 self._forget(effect)
             case ActivateSession(session_id=session_id, node_id=node_id, epoch=epoch, acked=acked):
@@ -190,6 +194,19 @@ class Dispatch:
             task_id=effect.task_id, fence=effect.fence, cancel=cancel_to_proto(effect.cancel)
         )
         session.out.put(agent_link_pb2.ServerFrame(cancel=cancel))
+
+    def _decide(self, effect: SendDecision) -> None:
+        session = self._sessions.get(effect.node_id)
+        if session is None:
+            return
+        session.owes(effect.task_id, "decision", self._clock.now())
+        decide = agent_link_pb2.Decide(
+            task_id=effect.task_id,
+            fence=effect.fence,
+            step_id=effect.step_id,
+            decision=decision_to_proto(effect.decision),
+        )
+        session.out.put(agent_link_pb2.ServerFrame(decide=decide))
 
     def _forget(self, effect: SendForget) -> None:
         session = self._sessions.get(effect.node_id)

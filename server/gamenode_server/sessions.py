@@ -26,7 +26,7 @@ from gamenode_server.records import Node
 #: Bundles an agent is taken to have at hand.
 MAX_KNOWN_BUNDLES = 64
 
-Owed = Literal["assign", "cancel"]
+Owed = Literal["assign", "cancel", "decision"]
 
 
 class Session:

@@ -273,6 +273,8 @@ async def test_every_call_of_the_three_services_is_there(fake: FakeControl, gate
         "RunPipeline": gateway.pipelines.run(pipeline_management_pb2.RunPipelineRequest()),
         "ListRuns": gateway.pipelines.list_runs(),
         "GetRun": gateway.pipelines.get_run("r"),
+        "SetRunPaused": gateway.pipelines.pause("r", paused=True),
+        "Decide": gateway.pipelines.decide("r", approved=True),
         "CancelRuns": gateway.pipelines.cancel(["r"]),
         "ResolveTask": gateway.pipelines.resolve("r", node="n", outcome="failed", reason="x"),
         "ExplainRun": gateway.pipelines.explain("r"),

@@ -52,7 +52,6 @@ bodies: st.SearchStrategy[e.TaskEventBody] = st.one_of(
     st.builds(e.RetryDue, words, counts),
     st.builds(e.CancelRequested, cancels),
     st.builds(e.CancelWanted, cancels),
-    st.builds(e.StepDecided, words, decisions),
     st.builds(e.TaskTimedOut),
     st.builds(e.FinallyTimedOut),
     st.builds(e.TaskLost, words, st.booleans()),
@@ -76,7 +75,7 @@ def _step(id: str) -> st.SearchStrategy[Step]:
         st.none() | logs,
         times,
         st.booleans(),
-        st.none() | decisions,
+        st.booleans(),
     )
 
 
@@ -129,6 +128,7 @@ run_values = st.builds(
     concurrency=st.none() | st.builds(Concurrency, words, st.sampled_from(OnConflict)),
     group=words,
     queued=st.booleans(),
+    decisions=st.dictionaries(words, decisions, max_size=2),
     requires=st.builds(Requires, st.none() | times, st.none() | big, st.none() | big),
     target=words,
     started=counts,

@@ -29,6 +29,7 @@ from gamenode_proto.v1.agent_link_pb2 import (
     Config,
     ContainerCommand,
     ContainerLogsWanted,
+    Decide,
     Forget,
     Goodbye,
     Heartbeat,
@@ -68,6 +69,10 @@ class Work(Protocol):
 
     def cancel(self, cancel: Cancel) -> None:
         """A task to end. It may come again; acknowledged through the outbox."""
+        ...
+
+    def decide(self, decide: Decide) -> None:
+        """What was said to a step that waits. It may come again; acknowledged by the end of the step."""
         ...
 
     def forget(self, forget: Forget) -> None:
@@ -211,6 +216,8 @@ class Session:
                     self._work.assign(frame.assign)
                 case "cancel":
                     self._work.cancel(frame.cancel)
+                case "decide":
+                    self._work.decide(frame.decide)
                 case "forget":
                     self._work.forget(frame.forget)
                 case "config":

@@ -31,8 +31,9 @@ from gamenode_pipelines.events import (
 )
 from gamenode_pipelines.reconcile import Held
 from gamenode_pipelines.states import TaskState
+from gamenode_proto.codec.gates import decision_from_proto
 from gamenode_proto.codec.work import cancel_from_proto, held_to_proto, task_event_to_proto, task_from_proto
-from gamenode_proto.v1.agent_link_pb2 import Assign, Cancel, Forget, InventoryTask, OutboxRecord
+from gamenode_proto.v1.agent_link_pb2 import Assign, Cancel, Decide, Forget, InventoryTask, OutboxRecord
 from gamenode_proto.v1.work_pb2 import Task as TaskMessage
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,14 @@ class Runner:
             if live is not None:
                 self._spawn(self._give_up(live))
             self._spawn(self._record(task_id, fence, body, state=TaskState.CANCELLED))
+
+    def decide(self, decide: Decide) -> None:
+        """What was said to a step that waits; of any other it is no news."""
+        live = self._live.get(decide.task_id)
+        step = live.task.steps.get(decide.step_id) if live is not None else None
+        if live is not None and live.task.fence == decide.fence and step is not None and not step.state.ended:
+            asking = (decide.task_id, decide.fence, decide.step_id)
+            self._shell.tools.answers.put(asking, decision_from_proto(decide.decision))
 
     def forget(self, forget: Forget) -> None:
         """Assignments that are settled for the server. One that still runs here is stopped: its task is not its own."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from gamenode_agent.engines.inline import InlineRequest
+from gamenode_agent.steps.approve import approve
 from gamenode_agent.steps.check_http import check_http
 from gamenode_agent.steps.check_tcp import check_tcp
 from gamenode_agent.steps.container_exec import container_exec
@@ -34,6 +35,7 @@ __all__ = ["KINDS", "OUTPUT_FILE", "StepContext", "is_inline", "unknown_kinds"]
 KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = MappingProxyType(
     {
         "run": spawn_request,
+        "approve": approve,
         "check.http": check_http,
         "check.tcp": check_tcp,
         "container.exec": container_exec,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gamenode_agent.containers.wishes import Wishes
 from gamenode_agent.engines.containers import ContainerEngine
+from gamenode_agent.steps.answers import Answers
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.process.clock import Clock
 
@@ -26,6 +27,8 @@ class Tools:
     engine_wait: float = 10.0
     #: What is not to be started again.
     wishes: Wishes = field(default_factory=lambda: Wishes(None))
+    #: What operators have said to steps that wait for them.
+    answers: Answers = field(default_factory=Answers)
 
     def containers(self) -> ContainerEngine:
         """The container engine; raises ENGINE_UNAVAILABLE where there is none. Whether it answers is its own to say."""

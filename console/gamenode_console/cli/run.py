@@ -18,6 +18,7 @@ from gamenode_console.cli.logprint import LogPrinter
 from gamenode_console.cli.output import Listing, is_plain
 from gamenode_console.cli.parsing import DURATION, MOMENT
 from gamenode_console.cli.run_retry import retry
+from gamenode_console.cli.run_steering import approve, pause, reject, resume
 from gamenode_console.documents import Document, runs
 from gamenode_pipelines.states import RunState
 from gamenode_proto.process.clock import wall_clock
@@ -33,7 +34,8 @@ def run() -> None:
     """Runs of pipelines. A RUN is an id, or its first 4 or more characters."""
 
 
-run.add_command(retry)
+for command in (retry, pause, resume, approve, reject):
+    run.add_command(command)
 
 
 @run.command(
@@ -71,6 +73,13 @@ def ls(client: Client, state: str | None, pipeline: str, limit: int, listing: Li
     watching.show(client, columns.RUNS, listing, fetch)
 
 
+def _answer(decision: Document | None) -> str:
+    if decision is None:
+        return "not given yet"
+    word = "approved" if decision["approved"] else "rejected"
+    return f"{word} by {decision['by']}" + (f": {decision['reason']}" if decision["reason"] else "")
+
+
 def _lines(client: Client, document: Document) -> Iterator[str]:
     now = wall_clock()
     pairs = [
@@ -84,6 +93,14 @@ def _lines(client: Client, document: Document) -> Iterator[str]:
     ]
     if document["retry_of"]:
         pairs.append(("Retry of", document["retry_of"]))
+    if (approval := document["approval"]) is not None:
+        asked = f"by an {approval['by']}" + (f": {approval['message']}" if approval["message"] else "")
+        pairs.append(("Approval", f"{_answer(approval['decision'])}; {asked}"))
+    pairs.extend((f"Step {said['step']}", _answer(said)) for said in document["decisions"])
+    if (hold := document["paused"]) is not None:
+        pairs.append(("Paused", f"by {hold['by']}" + (f": {hold['reason']}" if hold["reason"] else "")))
+    if document["group"]:
+        pairs.append(("Group", document["group"] + (" (waits for its turn)" if document["queued"] else "")))
     if document["note"]:
         pairs.append(("Note", document["note"]))
     if document["cancel"]:

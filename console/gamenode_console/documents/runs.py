@@ -26,9 +26,41 @@ def run(message: work_pb2.Run) -> Document:
         "finished_at": words.time(message.finished_at),
         "created_by": message.created_by,
         "cancel": cancel(message.cancel),
+        "rollout": {
+            "max_parallel": message.rollout.max_parallel or None,
+            "max_failures": message.rollout.max_failures or None,
+            "canary": message.rollout.canary or None,
+            "pause": message.rollout.pause,
+            "order": message.rollout.order or "name",
+        },
+        "next_at": words.time(message.next_at),
+        "paused": _said(message.hold) if message.HasField("hold") else None,
+        "group": message.group or message.concurrency.group or None,
+        "queued": message.queued,
+        "approval": _approval(message),
+        "decisions": [
+            {"step": key.partition("@")[0], "node_id": key.partition("@")[2] or None, **_decision(decision)}
+            for key, decision in sorted(message.decisions.items())
+        ],
         "total": message.total,
         "counts": dict(sorted(message.counts.items())),
     }
+
+
+def _said(message: work_pb2.Hold | work_pb2.Decision) -> Document:
+    return {"by": message.by, "reason": message.reason, "at": words.time(message.at)}
+
+
+def _decision(message: work_pb2.Decision) -> Document:
+    return {"approved": message.approved, **_said(message)}
+
+
+def _approval(message: work_pb2.Run) -> Document | None:
+    """What must be approved before the run begins, and what was said; `null` where nothing must."""
+    if not message.HasField("approval"):
+        return None
+    decision = _decision(message.decision) if message.HasField("decision") else None
+    return {"by": message.approval.by, "message": message.approval.message, "decision": decision}
 
 
 LogKey = tuple[str, int, str, int]
@@ -92,6 +124,7 @@ def task(message: work_pb2.Task, logs: dict[LogKey, pipeline_management_pb2.LogS
         "started_at": words.time(message.started_at),
         "finished_at": words.time(message.finished_at),
         "cancel": cancel(message.cancel),
+        "group": message.group or None,
         "steps": [step(s, known.get((message.id, message.fence, s.id, s.attempt))) for s in message.steps],
     }
 

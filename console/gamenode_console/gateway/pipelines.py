@@ -78,6 +78,18 @@ class PipelineCalls:
         request = messages.CancelRunsRequest(runs=runs, force=force, reason=reason)
         return (await self._link.call(self._stub.CancelRuns, request, repeatable=True)).runs
 
+    async def pause(self, run: str, *, paused: bool, reason: str = "") -> messages.RunDocument:
+        """Holds a run back, or lets it go on."""
+        request = messages.SetRunPausedRequest(run=run, paused=paused, reason=reason)
+        return await self._link.call(self._stub.SetRunPaused, request)
+
+    async def decide(
+        self, run: str, *, approved: bool, step: str = "", node: str = "", reason: str = ""
+    ) -> messages.RunDocument:
+        """Says whether a run may begin, or its tasks may go on behind a step."""
+        request = messages.DecideRequest(run=run, step=step, node=node, approved=approved, reason=reason)
+        return await self._link.call(self._stub.Decide, request)
+
     async def resolve(self, run: str, *, node: str, outcome: str, reason: str) -> work_pb2.Task:
         """Says what became of a task that cannot move by itself."""
         request = messages.ResolveTaskRequest(run=run, node=node, reason=reason, **{"as": outcome})

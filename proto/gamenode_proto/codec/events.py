@@ -11,7 +11,6 @@ from gamenode_pipelines.events import (
     CancelWanted,
     FinallyTimedOut,
     RetryDue,
-    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -27,7 +26,6 @@ from gamenode_pipelines.events import (
     TaskTimedOut,
 )
 from gamenode_proto.codec.errors import error_from_proto, error_to_proto
-from gamenode_proto.codec.gates import decision_from_proto, decision_to_proto
 from gamenode_proto.codec.parts import (
     cancel_from_proto,
     cancel_to_proto,
@@ -67,9 +65,6 @@ def task_event_to_proto(event: TaskEvent) -> work_pb2.TaskEvent:
             message.cancel_requested.cancel.CopyFrom(cancel_to_proto(cancel))
         case CancelWanted(cancel=cancel):
             message.cancel_wanted.cancel.CopyFrom(cancel_to_proto(cancel))
-        case StepDecided(step_id=step_id, decision=decision):
-            message.step_decided.step_id = step_id
-            message.step_decided.decision.CopyFrom(decision_to_proto(decision))
         case TaskTimedOut():
             message.timed_out.SetInParent()
         case FinallyTimedOut():
@@ -144,7 +139,6 @@ _BODIES: Final[Mapping[str, Callable[[Any], TaskEventBody]]] = {
     "step_started": lambda m: StepStarted(m.step_id, m.attempt),
     "step_ended": _step_ended,
     "cancel_wanted": lambda m: CancelWanted(cancel_from_proto(m.cancel)),
-    "step_decided": lambda m: StepDecided(m.step_id, decision_from_proto(m.decision)),
     "step_lost": _step_lost,
     "retry_due": lambda m: RetryDue(m.step_id, m.attempt),
     "cancel_requested": lambda m: CancelRequested(cancel_from_proto(m.cancel)),

@@ -152,8 +152,8 @@ def _fill_step(step: Step, message: work_pb2.StepStatus) -> None:
         message.retry_at = step.retry_at
     if step.final:
         message.final = True
-    if step.decision is not None:
-        message.decision.CopyFrom(decision_to_proto(step.decision))
+    if step.idle:
+        message.idle = True
 
 
 def step_from_proto(message: work_pb2.StepStatus) -> Step:
@@ -170,7 +170,7 @@ def step_from_proto(message: work_pb2.StepStatus) -> Step:
         log_summary_from_proto(message.log) if message.HasField("log") else None,
         message.retry_at,
         message.final,
-        decision_from_proto(message.decision) if message.HasField("decision") else None,
+        message.idle,
     )
 
 
@@ -212,6 +212,8 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         message.decision.CopyFrom(decision_to_proto(run.decision))
     if run.concurrency is not None:
         message.concurrency.CopyFrom(concurrency_to_proto(run.concurrency))
+    for key, decision in run.decisions.items():
+        message.decisions[key].CopyFrom(decision_to_proto(decision))
     counts = message.counts
     for state, count in run.counts.items():
         counts[state.value] = count
@@ -248,6 +250,7 @@ def run_from_proto(message: work_pb2.Run) -> Run:
         group=message.group,
         queued=message.queued,
         requires=requires_from_proto(message.requires),
+        decisions={key: decision_from_proto(found) for key, found in message.decisions.items()},
     )
 
 

@@ -76,6 +76,7 @@ class ServerFrame(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     CONTAINER_COMMAND_FIELD_NUMBER: _builtins.int
     CONTAINER_LOGS_FIELD_NUMBER: _builtins.int
+    DECIDE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -98,6 +99,8 @@ class ServerFrame(_message.Message):
     def container_command(self) -> Global___ContainerCommand: ...
     @_builtins.property
     def container_logs(self) -> Global___ContainerLogsWanted: ...
+    @_builtins.property
+    def decide(self) -> Global___Decide: ...
     def __init__(
         self,
         *,
@@ -112,16 +115,48 @@ class ServerFrame(_message.Message):
         config: Global___Config | None = ...,
         container_command: Global___ContainerCommand | None = ...,
         container_logs: Global___ContainerLogsWanted | None = ...,
+        decide: Global___Decide | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "decide", b"decide", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assign", b"assign", "body", b"body", "cancel", b"cancel", "config", b"config", "container_command", b"container_command", "container_logs", b"container_logs", "decide", b"decide", "drain", b"drain", "forget", b"forget", "reset", b"reset", "restart", b"restart", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "assign", "cancel", "ack", "forget", "drain", "restart", "reset", "config", "container_command", "container_logs"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "assign", "cancel", "ack", "forget", "drain", "restart", "reset", "config", "container_command", "container_logs", "decide"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___ServerFrame: _TypeAlias = ServerFrame  # noqa: Y015
+
+@_typing.final
+class Decide(_message.Message):
+    """What somebody said of a step that waits for an approval. Sent again until the step has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    fence: _builtins.int
+    step_id: _builtins.str
+    @_builtins.property
+    def decision(self) -> _work_pb2.Decision: ...
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        fence: _builtins.int = ...,
+        step_id: _builtins.str = ...,
+        decision: _work_pb2.Decision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "fence", b"fence", "step_id", b"step_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decide: _TypeAlias = Decide  # noqa: Y015
 
 @_typing.final
 class InventoryTask(_message.Message):

@@ -110,6 +110,16 @@ class PipelineManagementStub:
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
                 _registered_method=True)
+        self.SetRunPaused = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/SetRunPaused',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetRunPausedRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.FromString,
+                _registered_method=True)
+        self.Decide = channel.unary_unary(
+                '/gamenode.v1.PipelineManagement/Decide',
+                request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.DecideRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.FromString,
+                _registered_method=True)
         self.ListSchedules = channel.unary_unary(
                 '/gamenode.v1.PipelineManagement/ListSchedules',
                 request_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.ListSchedulesRequest.SerializeToString,
@@ -228,6 +238,20 @@ class PipelineManagementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRunPaused(self, request, context):
+        """Holds a run back, or lets it go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decide(self, request, context):
+        """Says whether a run may begin, or its tasks may go on behind a step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSchedules(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -318,6 +342,16 @@ def add_PipelineManagementServicer_to_server(servicer, server):
                     servicer.WatchRuns,
                     request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.SerializeToString,
+            ),
+            'SetRunPaused': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRunPaused,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetRunPausedRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.SerializeToString,
+            ),
+            'Decide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decide,
+                    request_deserializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.DecideRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.SerializeToString,
             ),
             'ListSchedules': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSchedules,
@@ -736,6 +770,60 @@ class PipelineManagement:
             '/gamenode.v1.PipelineManagement/WatchRuns',
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.WatchRunsRequest.SerializeToString,
             gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunsUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRunPaused(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/SetRunPaused',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.SetRunPausedRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.PipelineManagement/Decide',
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.DecideRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_pipeline__management__pb2.RunDocument.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class PipelineManagementStub:
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
     WatchRuns: _grpc.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]
     """A snapshot, then runs as they change, without their tasks."""
+    SetRunPaused: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetRunPausedRequest, _pipeline_management_pb2.RunDocument]
+    """Holds a run back, or lets it go on."""
+    Decide: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.DecideRequest, _pipeline_management_pb2.RunDocument]
+    """Says whether a run may begin, or its tasks may go on behind a step."""
     ListSchedules: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListSchedulesRequest, _pipeline_management_pb2.ListSchedulesResponse]
     SetSchedulesPaused: _grpc.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetSchedulesPausedRequest, _pipeline_management_pb2.ListSchedulesResponse]
     """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed."""
@@ -98,6 +102,10 @@ class PipelineManagementAsyncStub(PipelineManagementStub):
     """A snapshot, then what changes, until the run has ended and its logs have settled."""
     WatchRuns: _aio.UnaryStreamMultiCallable[_pipeline_management_pb2.WatchRunsRequest, _pipeline_management_pb2.RunsUpdate]  # type: ignore[assignment]
     """A snapshot, then runs as they change, without their tasks."""
+    SetRunPaused: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetRunPausedRequest, _pipeline_management_pb2.RunDocument]  # type: ignore[assignment]
+    """Holds a run back, or lets it go on."""
+    Decide: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.DecideRequest, _pipeline_management_pb2.RunDocument]  # type: ignore[assignment]
+    """Says whether a run may begin, or its tasks may go on behind a step."""
     ListSchedules: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.ListSchedulesRequest, _pipeline_management_pb2.ListSchedulesResponse]  # type: ignore[assignment]
     SetSchedulesPaused: _aio.UnaryUnaryMultiCallable[_pipeline_management_pb2.SetSchedulesPausedRequest, _pipeline_management_pb2.ListSchedulesResponse]  # type: ignore[assignment]
     """Pauses schedules, or lets them go on; what came meanwhile counts neither as started nor as missed."""
@@ -222,6 +230,22 @@ class PipelineManagementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_pipeline_management_pb2.RunsUpdate], _abc.AsyncIterator[_pipeline_management_pb2.RunsUpdate]]:
         """A snapshot, then runs as they change, without their tasks."""
+
+    @_abc_1.abstractmethod
+    def SetRunPaused(
+        self,
+        request: _pipeline_management_pb2.SetRunPausedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.RunDocument, _abc.Awaitable[_pipeline_management_pb2.RunDocument]]:
+        """Holds a run back, or lets it go on."""
+
+    @_abc_1.abstractmethod
+    def Decide(
+        self,
+        request: _pipeline_management_pb2.DecideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pipeline_management_pb2.RunDocument, _abc.Awaitable[_pipeline_management_pb2.RunDocument]]:
+        """Says whether a run may begin, or its tasks may go on behind a step."""
 
     @_abc_1.abstractmethod
     def ListSchedules(

@@ -56,7 +56,7 @@ class StepStatus(_message.Message):
     LOG_FIELD_NUMBER: _builtins.int
     RETRY_AT_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
-    DECISION_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _common_pb2.StepState.ValueType
     attempt: _builtins.int
@@ -67,16 +67,14 @@ class StepStatus(_message.Message):
     """When the next attempt is due, while `state` is waiting."""
     final: _builtins.bool
     """Belongs to `finally`."""
+    idle: _builtins.bool
+    """It waits, for a person or for players to leave."""
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     @_builtins.property
     def outputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def log(self) -> _common_pb2.LogSummary: ...
-    @_builtins.property
-    def decision(self) -> Global___Decision:
-        """What was said of it while it waits for somebody to approve."""
-
     def __init__(
         self,
         *,
@@ -91,11 +89,11 @@ class StepStatus(_message.Message):
         log: _common_pb2.LogSummary | None = ...,
         retry_at: _builtins.float = ...,
         final: _builtins.bool = ...,
-        decision: Global___Decision | None = ...,
+        idle: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "decision", b"decision", "error", b"error", "exit_code", b"exit_code", "log", b"log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error", b"error", "exit_code", b"exit_code", "log", b"log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "decision", b"decision", "error", b"error", "exit_code", b"exit_code", "final", b"final", "finished_at", b"finished_at", "id", b"id", "log", b"log", "outputs", b"outputs", "retry_at", b"retry_at", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "error", b"error", "exit_code", b"exit_code", "final", b"final", "finished_at", b"finished_at", "id", b"id", "idle", b"idle", "log", b"log", "outputs", b"outputs", "retry_at", b"retry_at", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -468,6 +466,27 @@ class Run(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class DecisionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Decision: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Decision | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     PIPELINE_FIELD_NUMBER: _builtins.int
     PIPELINE_VERSION_FIELD_NUMBER: _builtins.int
@@ -495,6 +514,7 @@ class Run(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     REQUIRES_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     pipeline: _builtins.str
     pipeline_version: _builtins.int
@@ -542,6 +562,10 @@ class Run(_message.Message):
     def requires(self) -> Global___Requires:
         """What is kept for each of its tasks on their nodes until it has ended."""
 
+    @_builtins.property
+    def decisions(self) -> _containers.MessageMap[_builtins.str, Global___Decision]:
+        """What was said of steps that wait for an approval, by `STEP`, or by `STEP@NODE_ID` where each node is asked for."""
+
     def __init__(
         self,
         *,
@@ -572,10 +596,11 @@ class Run(_message.Message):
         group: _builtins.str = ...,
         queued: _builtins.bool = ...,
         requires: Global___Requires | None = ...,
+        decisions: _abc.Mapping[_builtins.str, Global___Decision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "concurrency", b"concurrency", "decision", b"decision", "error", b"error", "hold", b"hold", "requires", b"requires", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "decisions", b"decisions", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -600,7 +625,6 @@ class TaskEvent(_message.Message):
     RETRY_DUE_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     CANCEL_WANTED_FIELD_NUMBER: _builtins.int
-    STEP_DECIDED_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     FINALLY_TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
@@ -630,8 +654,6 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def cancel_wanted(self) -> Global___CancelWanted: ...
     @_builtins.property
-    def step_decided(self) -> Global___StepDecided: ...
-    @_builtins.property
     def timed_out(self) -> Global___TaskTimedOut: ...
     @_builtins.property
     def finally_timed_out(self) -> Global___FinallyTimedOut: ...
@@ -657,18 +679,17 @@ class TaskEvent(_message.Message):
         retry_due: Global___RetryDue | None = ...,
         cancel_requested: Global___CancelRequested | None = ...,
         cancel_wanted: Global___CancelWanted | None = ...,
-        step_decided: Global___StepDecided | None = ...,
         timed_out: Global___TaskTimedOut | None = ...,
         finally_timed_out: Global___FinallyTimedOut | None = ...,
         lost: Global___TaskLost | None = ...,
         resolved: Global___TaskResolved | None = ...,
         skipped: Global___TaskSkipped | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_decided", b"step_decided", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_decided", b"step_decided", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "assigned", b"assigned", "at", b"at", "body", b"body", "cancel_requested", b"cancel_requested", "cancel_wanted", b"cancel_wanted", "fence", b"fence", "finally_timed_out", b"finally_timed_out", "lost", b"lost", "refused", b"refused", "resolved", b"resolved", "retry_due", b"retry_due", "skipped", b"skipped", "started", b"started", "step_ended", b"step_ended", "step_lost", b"step_lost", "step_started", b"step_started", "task_id", b"task_id", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "cancel_wanted", "step_decided", "timed_out", "finally_timed_out", "lost", "resolved", "skipped"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["assigned", "accepted", "refused", "started", "step_started", "step_ended", "step_lost", "retry_due", "cancel_requested", "cancel_wanted", "timed_out", "finally_timed_out", "lost", "resolved", "skipped"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -936,31 +957,6 @@ class CancelWanted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelWanted: _TypeAlias = CancelWanted  # noqa: Y015
-
-@_typing.final
-class StepDecided(_message.Message):
-    """Somebody has said what a step waits for."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STEP_ID_FIELD_NUMBER: _builtins.int
-    DECISION_FIELD_NUMBER: _builtins.int
-    step_id: _builtins.str
-    @_builtins.property
-    def decision(self) -> Global___Decision: ...
-    def __init__(
-        self,
-        *,
-        step_id: _builtins.str = ...,
-        decision: Global___Decision | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "step_id", b"step_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___StepDecided: _TypeAlias = StepDecided  # noqa: Y015
 
 @_typing.final
 class TaskTimedOut(_message.Message):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gamenode_pipelines.errors import Error
 from gamenode_pipelines.events import CancelInfo
+from gamenode_pipelines.gates import Decision
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.tasks import Task
 
@@ -40,6 +41,17 @@ class SendCancel:
     task_id: str
     fence: int
     cancel: CancelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SendDecision:
+    """Tell the task's node what was said of a step that waits there."""
+
+    node_id: str
+    task_id: str
+    fence: int
+    step_id: str
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +94,13 @@ class UserChanged:
 
 
 ServerEffect = (
-    ActivateSession | SendAssign | SendCancel | SendForget | CloseSession | ContinueRun | ConfigChanged | UserChanged
+    ActivateSession
+    | SendAssign
+    | SendCancel
+    | SendDecision
+    | SendForget
+    | CloseSession
+    | ContinueRun
+    | ConfigChanged
+    | UserChanged
 )

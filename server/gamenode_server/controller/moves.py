@@ -28,6 +28,7 @@ from gamenode_pipelines.events import (
     CancelInfo,
     CancelRequested,
     CancelWanted,
+    StepStarted,
     TaskAssigned,
     TaskEvent,
     TaskLost,
@@ -39,6 +40,7 @@ from gamenode_pipelines.runs import PauseOver, Run, RunAdmitted, RunEvent, TaskC
 from gamenode_pipelines.states import NodeState, TaskState
 from gamenode_pipelines.task_state import Task, on_node
 from gamenode_server.controller import naming, turns
+from gamenode_server.controller.approvals import decisions_for
 from gamenode_server.controller.effects import ContinueRun, SendAssign, SendCancel, ServerEffect
 from gamenode_server.controller.plans import Plans
 from gamenode_server.controller.slots import can_take_work, facts_for, holds_slot, slots_of
@@ -147,6 +149,8 @@ class Moves:
         self._events.append(cause)
         if new is not old:
             self._changed(old, new, time)
+        if isinstance(event.body, StepStarted):
+            self._effects.extend(decisions_for(self.run(new.run_id), new))
         if unwanted is not None:
             return self.fold(TaskEvent(new.id, new.fence, self._tx.now, CancelRequested(unwanted)))
         return new
@@ -154,9 +158,9 @@ class Moves:
     def _changed(self, old: Task, new: Task, time: float) -> None:
         self._tasks[new.id] = new
         self._events.extend(naming.consequences(old, new, actor=self._actor, time=time))
+        if holds_slot(old) and not holds_slot(new):
+            self.fill(new.node.id)
         if old.state is not new.state:
-            if holds_slot(old) and not holds_slot(new):
-                self.fill(new.node.id)
             if new.group and new.state.ended:
                 for other in self.live_tasks_in(new.group):
                     self.fill(other.node.id)

@@ -10,7 +10,6 @@ from gamenode_pipelines.events import (
     CancelWanted,
     FinallyTimedOut,
     RetryDue,
-    StepDecided,
     StepEnded,
     StepLost,
     StepStarted,
@@ -89,9 +88,6 @@ def cause(new: Task, event: TaskEvent, ignored: Ignored | None, *, actor: str = 
         case CancelWanted(cancel=cancel):
             kind = "task.cancel_wanted"
             data = {"by": cancel.by, "reason": cancel.reason}
-        case StepDecided(step_id=step_id, decision=decision):
-            kind = "step.approved" if decision.approved else "step.rejected"
-            data = {"by": decision.by, "reason": decision.reason}
         case TaskTimedOut():
             kind = "task.timed_out"
         case FinallyTimedOut():
@@ -193,6 +189,12 @@ def _said(old: Run, new: Run, actor: str) -> list[NewEvent]:
 
     if new.decision is not None and old.decision is None:
         add("run.approved" if new.decision.approved else "run.rejected", reason=new.decision.reason)
+    for key in new.decisions.keys() - old.decisions.keys():
+        step_id, _, node_id = key.partition("@")
+        given = new.decisions[key]
+        kind = "step.approved" if given.approved else "step.rejected"
+        data = {"by": given.by, "reason": given.reason}
+        said.append(NewEvent(type=kind, run_id=new.id, step_id=step_id, node_id=node_id, actor=actor, data=data))
     if new.queued and not old.queued:
         add("run.queued", group=new.group)
     if new.hold is not None and old.hold is None:

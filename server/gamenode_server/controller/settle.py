@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from gamenode_pipelines.states import TaskState
 from gamenode_pipelines.task_state import Task, on_node
+from gamenode_server.controller.approvals import decisions_for
 from gamenode_server.controller.effects import SendAssign, SendCancel
 from gamenode_server.controller.fanout import continue_fanout
 from gamenode_server.controller.moves import Moves
@@ -59,3 +60,5 @@ def remind(tx: Tx, task: Task) -> None:
     cancel = run.cancel or task.cancel_wanted
     if cancel is not None and (task.cancel is None or (cancel.force and not task.cancel.force)):
         tx.effect(SendCancel(task.node.id, task.id, task.fence, cancel))
+    for decision in decisions_for(run, task):
+        tx.effect(decision)

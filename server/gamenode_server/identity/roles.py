@@ -55,6 +55,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "/gamenode.v1.PipelineManagement/ListRuns": _SEES,
         "/gamenode.v1.PipelineManagement/GetRun": _SEES,
         "/gamenode.v1.PipelineManagement/CancelRuns": _OPERATES,
+        "/gamenode.v1.PipelineManagement/SetRunPaused": _OPERATES,
+        "/gamenode.v1.PipelineManagement/Decide": _OPERATES,
         "/gamenode.v1.PipelineManagement/ResolveTask": _OPERATES,
         "/gamenode.v1.PipelineManagement/ExplainRun": _SEES,
         "/gamenode.v1.PipelineManagement/WatchRun": _SEES,

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc.aio
 
 from gamenode_pipelines.errors import Code, Error, GameNodeError
-from gamenode_pipelines.events import CancelRequested, TaskAccepted, TaskEvent, TaskRefused
+from gamenode_pipelines.events import CancelRequested, StepEnded, TaskAccepted, TaskEvent, TaskRefused
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_proto.codec.errors import error_from_proto
 from gamenode_proto.codec.work import held_from_proto, task_event_from_proto
@@ -228,6 +228,8 @@ def _note_answer(session: Session, event: TaskEvent) -> None:
             session.answered(event.task_id, "assign")
         case CancelRequested():
             session.answered(event.task_id, "cancel")
+        case StepEnded():
+            session.answered(event.task_id, "decision")
         case _:
             pass
 

@@ -27,7 +27,7 @@ from gamenode_server.controller.shelf import inlining_problems, shelf
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
-from gamenode_server.rpc import documents, finding, run_starts, schedules
+from gamenode_server.rpc import documents, finding, run_starts, run_steering, schedules
 from gamenode_server.rpc.run_watch import run_updates
 from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.schedules.scheduler import Scheduler
@@ -170,6 +170,14 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
             audit=recording.current(target=",".join(run_ids)[:MAX_REASON]),
         )
         return pb.CancelRunsResponse(runs=map(run_to_proto, await self._core.store.apply(op)))
+
+    async def SetRunPaused(self, request: pb.SetRunPausedRequest, context: Context) -> pb.RunDocument:
+        """Holds a run back, or lets it go on."""
+        return await run_steering.set_paused(self._core, request)
+
+    async def Decide(self, request: pb.DecideRequest, context: Context) -> pb.RunDocument:
+        """Says whether a run may begin, or its tasks may go on behind a step."""
+        return await run_steering.decide(self._core, request)
 
     async def ResolveTask(self, request: pb.ResolveTaskRequest, context: Context) -> pb.ResolveTaskResponse:
         """A person's word on a task."""

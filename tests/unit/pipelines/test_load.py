@@ -142,9 +142,12 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "    retry: {attemps: 3}\n", "5:13: unknown key 'attemps' in `retry`; did you mean 'attempts'?"),
         (STEP + "params: {a: {typ: string}}\n", "5:14: unknown key 'typ' in parameter 'a'; did you mean 'type'?"),
         (STEP + "    if_: x\n", "5:5: unknown key 'if_' in a step; did you mean 'if'?"),
-        # not yet
+        # the fleet
         (STEP + "rollout: {max_parallel: 0}\n", "5:25: `max_parallel` must be between 1 and 100000, not 0"),
-        (STEP + "rollout: {canary: 120%}\n", "5:19: `canary` must be a number of nodes like 2, or a percentage like 25%"),
+        (
+            STEP + "rollout: {canary: 120%}\n",
+            "5:19: `canary` must be a number of nodes like 2, or a percentage like 25%",
+        ),
         (STEP + "rollout: {order: players}\n", "5:18: not yet: `order: players`"),
         (STEP + "rollout: {order: loda}\n", "5:18: `order` 'loda'"),
         (STEP + "rollout: {paralel: 2}\n", "5:11: unknown key 'paralel' in `rollout`"),

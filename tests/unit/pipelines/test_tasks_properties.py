@@ -13,6 +13,7 @@ from gamenode_pipelines.errors import Code, Error, IllegalTransition
 from gamenode_pipelines.events import (
     CancelInfo,
     CancelRequested,
+    CancelWanted,
     FinallyTimedOut,
     RetryDue,
     StepEnded,
@@ -236,6 +237,7 @@ ANY_BODY = st.one_of(
     st.builds(StepLost, st.sampled_from("abx"), st.integers(0, 3), st.just("why")),
     st.builds(RetryDue, st.sampled_from("abx"), st.integers(0, 3)),
     st.builds(CancelRequested, st.builds(CancelInfo, st.just("ops"), st.just(""), st.booleans(), st.just(1.0))),
+    st.builds(CancelWanted, st.builds(CancelInfo, st.just("ops"), st.just(""), st.booleans(), st.just(1.0))),
     st.builds(TaskLost, st.just("why"), st.booleans()),
     st.builds(TaskResolved, st.sampled_from(["succeeded", "failed", "retry"]), st.just("kim"), st.just("")),
 )
