@@ -28,7 +28,7 @@ def assign(fold: Fold, _: TaskAssigned) -> None:
     fold.fence += 1
     fold.state = TaskState.DISPATCHED
     fold.accepted = False
-    fold.error = fold.cancel = fold.outcome = fold.lost_from = None
+    fold.error = fold.cancel = fold.cancel_wanted = fold.outcome = fold.lost_from = None
     fold.started_at = fold.finished_at = fold.finally_started_at = 0.0
     if fold.fence == 1:
         return

@@ -101,3 +101,11 @@ def on_node(task: Task) -> bool:
     server folds `CancelRequested` itself.
     """
     return task.state in _ON_NODE or task.lost_from is not None
+
+
+def idles(task: Task) -> bool:
+    """Whether all that is under way in a task waits, for a person or for players to leave: it takes no slot then."""
+    if task.state is not TaskState.RUNNING:
+        return False
+    under_way = [step for step in task.steps.values() if step.state is StepState.RUNNING and not step.open]
+    return bool(under_way) and all(step.idle for step in under_way)

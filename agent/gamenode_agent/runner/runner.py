@@ -31,6 +31,7 @@ from gamenode_pipelines.events import (
 )
 from gamenode_pipelines.reconcile import Held
 from gamenode_pipelines.states import TaskState
+from gamenode_pipelines.task_state import idles
 from gamenode_proto.codec.gates import decision_from_proto
 from gamenode_proto.codec.work import cancel_from_proto, held_to_proto, task_event_to_proto, task_from_proto
 from gamenode_proto.v1.agent_link_pb2 import Assign, Cancel, Decide, Forget, InventoryTask, OutboxRecord
@@ -266,7 +267,7 @@ class Runner:
         self._over.pop(message.id, None)
         self._live[message.id] = live
         store = data if data and self._bundles.needs_storing(digest) else None
-        if len(self._holding) < self._slots and not self._queue:
+        if self._slots_taken() < self._slots and not self._queue:
             self._holding.add(live)
             live.accept(TaskAccepted(), TaskStarted(), bundle=store)
         else:
@@ -318,6 +319,8 @@ class Runner:
     def committed(self, live: LiveTask, seq: int) -> None:
         """The newest record that tells of a task."""
         self._last_seq[live.task.id] = seq
+        if self._queue:
+            self._fill_slots()  # it may only wait from here on
 
     def release(self, live: LiveTask) -> None:
         """A task is over here: its slot goes to the next one."""
@@ -342,8 +345,11 @@ class Runner:
             if task_id not in self._live:
                 self._fences.pop(task_id, None)
 
+    def _slots_taken(self) -> int:
+        return sum(not idles(live.task) for live in self._holding)
+
     def _fill_slots(self) -> None:
-        while self._queue and len(self._holding) < self._slots:
+        while self._queue and self._slots_taken() < self._slots:
             live = self._queue.popleft()
             self._holding.add(live)
             live.deliver(TaskStarted())

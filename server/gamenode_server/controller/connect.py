@@ -13,6 +13,7 @@ from gamenode_pipelines.events import CancelInfo, CancelRequested, TaskAccepted,
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState, TaskState
 from gamenode_pipelines.task_state import Task
+from gamenode_server.controller.approvals import decisions_for
 from gamenode_server.controller.effects import ActivateSession, SendAssign, SendCancel, SendForget
 from gamenode_server.controller.facts import CHANGED, difference
 from gamenode_server.controller.moves import Moves
@@ -75,6 +76,9 @@ def open_session(plans: Plans, *, greeting: Greeting) -> Callable[[Tx], int]:
         expected = tuple(_expected(tx, node, greeting))
         for action in reconcile.reconcile(expected, greeting.inventory, outbox_known=outbox_known):
             _carry_out(tx, moves, node, action)
+        for task in moves.live_tasks_on(node.id):
+            for decision in decisions_for(moves.run(task.run_id), task):
+                moves.effect(decision)
         moves.fill(node.id)
         moves.finish()
         return epoch

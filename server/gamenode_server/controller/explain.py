@@ -8,9 +8,10 @@ from typing import assert_never
 
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.quantities import format_duration
-from gamenode_pipelines.runs import Run
+from gamenode_pipelines.runs import Run, decided
 from gamenode_pipelines.states import AdminState, NodeState, RunState, StepState, TaskState
 from gamenode_pipelines.task_state import Step, Task
+from gamenode_server.controller.approvals import APPROVE, asks_each_node, role_of
 from gamenode_server.controller.deadlines import gives_up_at
 from gamenode_server.controller.slots import slots_of
 from gamenode_server.records import Node
@@ -92,9 +93,9 @@ def _task(run: Run, task: Task, plan: Plan, world: World) -> str:
                 else "sent to its agent, which has not taken it yet"
             )
         case TaskState.RUNNING | TaskState.WAITING:
-            text = _steps(task, plan, world.now)
+            text = _steps(run, task, plan, world.now)
         case TaskState.CANCELLING:
-            text = f"being ended: {_steps(task, plan, world.now)}"
+            text = f"being ended: {_steps(run, task, plan, world.now)}"
         case TaskState.LOST:
             text = "it may have run; it is given out again as soon as its node is there"
         case TaskState.NEEDS_ATTENTION:
@@ -170,10 +171,24 @@ def _group(group: str, world: World) -> str:
     return world.groups.get(group) or f"group {group!r} is free, and it is about to begin"
 
 
-def _steps(task: Task, plan: Plan, now: float) -> str:
-    parts = [_step(step, plan, now) for step in task.steps.values()]
+def _steps(run: Run, task: Task, plan: Plan, now: float) -> str:
+    parts = [_asked(run, task, step, plan, now) or _step(step, plan, now) for step in task.steps.values()]
     active = [part for part in parts if part]
     return "; ".join(active) if active else "between two steps"
+
+
+def _asked(run: Run, task: Task, step: Step, plan: Plan, now: float) -> str:
+    """What a step that waits for an approval waits for."""
+    part = plan.step(step.id)
+    if part.kind != APPROVE or step.state is not StepState.RUNNING:
+        return ""
+    if (said := decided(run, step.id, task.node.id)) is not None:
+        return f"its agent has not taken yet what {said.by} said of step {step.id}"
+    where = f" --node {task.node.name}" if asks_each_node(part) else ""
+    return (
+        f"step {step.id} waits since {_span(now - step.started_at)} for the approval of an {role_of(part)}: "
+        f"gamenode run approve {run.id} {step.id}{where}, or reject"
+    )
 
 
 def _step(step: Step, plan: Plan, now: float) -> str:

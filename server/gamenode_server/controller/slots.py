@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from gamenode_pipelines.states import AdminState, NodeState, StepState, TaskState
-from gamenode_pipelines.task_state import NodeFacts, Task
+from gamenode_pipelines.states import AdminState, NodeState, TaskState
+from gamenode_pipelines.task_state import NodeFacts, Task, idles
 from gamenode_proto.v1 import nodes_pb2
 from gamenode_server.records import Node
 
@@ -30,15 +30,7 @@ def slots_of(node: Node) -> int:
 
 def holds_slot(task: Task) -> bool:
     """Whether an assignment of the task is in force, and so takes one of its node's slots."""
-    return task.fence > 0 and task.state in _HOLDS and not _idles(task)
-
-
-def _idles(task: Task) -> bool:
-    """Whether all that is under way in a task waits, for a person or for players to leave."""
-    if task.state is not TaskState.RUNNING:
-        return False
-    under_way = [step for step in task.steps.values() if step.state is StepState.RUNNING and not step.open]
-    return bool(under_way) and all(step.idle for step in under_way)
+    return task.fence > 0 and task.state in _HOLDS and not idles(task)
 
 
 def can_take_work(node: Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from gamenode_pipelines.events import TaskLost, TaskResolved
@@ -106,7 +107,7 @@ class Checker:
         theirs = self.agents.get((id, task.fence))
         if theirs is None or _server_decided(disk, task, theirs, plan):
             return
-        if theirs != task:
+        if theirs != replace(task, cancel_wanted=None):  # what the server wants of it, only the server keeps
             raise Violation(f"server and agent differ on {id}:\n{task}\n{theirs}")
 
 

@@ -13,6 +13,7 @@ from gamenode_pipelines.effects import CancelTasks, Ignored, Reassign, SkipPendi
 from gamenode_pipelines.events import (
     CancelInfo,
     CancelRequested,
+    CancelWanted,
     TaskAccepted,
     TaskAssigned,
     TaskEvent,
@@ -164,6 +165,22 @@ class ServerShell:
 
         self._transaction(operation)
 
+    def cancel_task(self, choose: Callable[[list[Task]], Task]) -> None:
+        """Ends one task of a run that goes on."""
+
+        def operation() -> None:
+            live = [t for t in self.disk.tasks.values() if not t.state.ended]
+            if not live:
+                return
+            task, cancel = choose(live), CancelInfo("another run", at=self._loop.now)
+            if not tasks.on_node(task):
+                self._fold(task.id, task.fence, CancelRequested(cancel))
+            elif task.cancel is None and task.cancel_wanted is None:
+                self._fold(task.id, task.fence, CancelWanted(cancel))
+                self._to_node(task.node.id, Cancel(task.id, task.fence, cancel))
+
+        self._transaction(operation)
+
     def resolve(
         self, choose: Callable[[list[Task]], tuple[Task, Literal["succeeded", "failed", "retry"]] | None]
     ) -> None:
@@ -198,7 +215,7 @@ class ServerShell:
         if new.state is not old.state:
             self._run_event(new.run_id, TaskChanged(old.state, new.state))
         if any(isinstance(effect, Reassign) for effect in effects):
-            cancel = disk.runs[new.run_id].cancel
+            cancel = disk.runs[new.run_id].cancel or new.cancel_wanted
             if cancel is not None:  # nobody wants it run again
                 return self._fold(new.id, new.fence, CancelRequested(cancel))
             self._fill(new.node.id)
@@ -327,7 +344,7 @@ class ServerShell:
         self._fill(node)
 
     def _expected(self, task: Task) -> Expected:
-        cancel = self.disk.runs[task.run_id].cancel
+        cancel = self.disk.runs[task.run_id].cancel or task.cancel_wanted
         if cancel == task.cancel:
             cancel = None
         return Expected(task.id, task.fence, task.state, task.accepted, cancel, task.lost_from is not None)

@@ -99,6 +99,8 @@ class World:
         rng = self.rng
         if rng.random() < 0.4 and self.server.disk.runs:
             self.server.cancel(rng.choice(list(self.server.disk.runs)), force=rng.random() < 0.3)
+        elif rng.random() < 0.2:
+            self.server.cancel_task(rng.choice)
         else:
             self.server.resolve(self._judge)
 

@@ -86,6 +86,13 @@ def test_a_run_is_as_the_contract_says() -> None:
         "finished_at": "2026-01-02T03:04:09.000Z",
         "created_by": "root",
         "cancel": None,
+        "rollout": {"max_parallel": None, "max_failures": None, "canary": None, "pause": 0.0, "order": "name"},
+        "next_at": None,
+        "paused": None,
+        "group": None,
+        "queued": False,
+        "approval": None,
+        "decisions": [],
         "total": 1,
         "counts": {"succeeded": 1},
         "tasks": [
@@ -100,6 +107,7 @@ def test_a_run_is_as_the_contract_says() -> None:
                 "started_at": "2026-01-02T03:04:06.000Z",
                 "finished_at": "2026-01-02T03:04:08.000Z",
                 "cancel": None,
+                "group": None,
                 "steps": [
                     {
                         "id": "one",
