@@ -116,6 +116,7 @@ async def run_core(core: Core, settings: ServerSettings) -> None:
     """What the server does by itself while it serves."""
     timers = Timers(
         live_runs=core.store.view.live_runs,
+        nodes=core.store.view.nodes,
         store=core.store,
         sessions=core.sessions,
         dispatch=core.dispatch,

@@ -10,6 +10,17 @@ from gamenode_pipelines.states import AdminState, NodeState
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """A node is being emptied. What is left at `until` is cancelled (0: nothing is); `done`: nothing is left."""
+
+    since: float
+    until: float
+    by: str
+    reason: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A host that runs an agent, as far as it is durable. What changes with every heartbeat lives in its session."""
 
@@ -31,6 +42,7 @@ class Node:
     certificate_serial: str = ""
     previous_certificate_serial: str = ""
     certificate_not_after: float = 0.0
+    drain: Drain | None = None
 
 
 @dataclass(frozen=True, slots=True)

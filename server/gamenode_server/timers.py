@@ -15,6 +15,7 @@ from gamenode_pipelines.errors import GameNodeError
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.states import NodeState
 from gamenode_proto.process.clock import Clock
+from gamenode_server.controller.drain import look_at_drains
 from gamenode_server.controller.expire import expire_tasks
 from gamenode_server.controller.nodes import StateChange, change_states
 from gamenode_server.controller.plans import Plans
@@ -22,6 +23,7 @@ from gamenode_server.controller.settle import live_run_ids, resend
 from gamenode_server.dispatch import Dispatch
 from gamenode_server.intervals import Intervals
 from gamenode_server.presence import due
+from gamenode_server.records import Node
 from gamenode_server.sessions import Sessions
 from gamenode_server.store.tx import Tx
 
@@ -51,7 +53,9 @@ class Timers:
         clock: Clock,
         intervals: Intervals,
         live_runs: Callable[[], Iterable[Run]],
+        nodes: Callable[[], Iterable[Node]],
     ) -> None:
+        self._nodes = nodes
         self._store = store
         self._live_runs = live_runs
         self._sessions = sessions
@@ -92,6 +96,8 @@ class Timers:
             while await self._store.apply(expire_tasks(self._plans, grace=self._intervals.task_grace)):
                 pass
         self._dispatch.resume([run.id for run in self._live_runs() if 0 < run.next_at <= now])
+        if any(node.drain is not None and not node.drain.done for node in self._nodes()):
+            await self._store.apply(look_at_drains(self._plans))
         if now >= self._settle_at:
             self._settle_at = now + self._intervals.offline
             self._dispatch.resume(await self._store.apply(live_run_ids))

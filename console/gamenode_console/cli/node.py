@@ -11,6 +11,7 @@ from gamenode_console.cli import watching
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.completion import complete_node
 from gamenode_console.cli.frame import Group, list_options, reason_option, yes_option
+from gamenode_console.cli.node_drain import drain
 from gamenode_console.cli.node_duty import COMMANDS
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import DURATION, MOMENT, PAIR
@@ -26,7 +27,7 @@ def node() -> None:
     """The hosts that run an agent. A NODE is a name, an id, or the first 4 or more characters of an id."""
 
 
-for each in COMMANDS:
+for each in (*COMMANDS, drain):
     node.add_command(each)
 
 
@@ -52,6 +53,16 @@ def ls(client: Client, selectors: tuple[str, ...], listing: Listing) -> None:
     watching.show(client, columns.NODES, listing, fetch)
 
 
+def _drain(document: Document) -> list[tuple[str, str]]:
+    drain = document["drain"]
+    if drain is None:
+        return []
+    left = "empty" if drain["done"] else f"{drain['tasks_left']} task(s) left"
+    until = f", cancelled at {drain['until']}" if drain["until"] and not drain["done"] else ""
+    why = f": {drain['reason']}" if drain["reason"] else ""
+    return [("Drained", f"by {drain['by']}{why}; {left}{until}")]
+
+
 def _lines(document: Document) -> list[str]:
     now = wall_clock()
     resources, metrics = document["resources"], document["metrics"]
@@ -59,6 +70,7 @@ def _lines(document: Document) -> list[str]:
         ("Name", document["name"]),
         ("Id", document["id"]),
         ("State", f"{document['state']}, {document['admin_state']}"),
+        *_drain(document),
         ("Labels", tables.text_of(document["labels"])),
         ("Address", f"{document['address'] or '-'} (reports {tables.text_of(document['addresses'])})"),
         ("Joined", f"{document['joined_at'] or '-'}"),

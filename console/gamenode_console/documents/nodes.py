@@ -48,6 +48,21 @@ def engine(message: nodes_pb2.HostFacts) -> Document | None:
     }
 
 
+def _drain(message: nodes_pb2.Node) -> Document | None:
+    """How a node is being emptied, and what is left; `null` where it is not."""
+    if not message.HasField("drain"):
+        return None
+    drain = message.drain
+    return {
+        "since": words.time(drain.since),
+        "until": words.time(drain.until),
+        "by": drain.by,
+        "reason": drain.reason,
+        "done": drain.done,
+        "tasks_left": drain.left,
+    }
+
+
 def node(message: nodes_pb2.Node) -> Document:
     """A host as `node ls` and `node show` give it."""
     facts = message.facts
@@ -56,6 +71,7 @@ def node(message: nodes_pb2.Node) -> Document:
         "name": message.name,
         "state": words.node_state(message.state),
         "admin_state": words.admin_state(message.admin_state),
+        "drain": _drain(message),
         "labels": dict(sorted(message.labels.items())),
         "agent_version": facts.agent_version or None,
         "joined_at": words.time(message.joined_at),

@@ -88,10 +88,13 @@ class StateCalls:
         return await self._link.call(self._stub.LabelNode, request, repeatable=True)
 
     async def set_admin_state(
-        self, nodes: Sequence[str], state: common_pb2.AdminState.ValueType, *, reason: str = ""
+        self, nodes: Sequence[str], state: common_pb2.AdminState.ValueType, *, reason: str = "", deadline: float = 0.0
     ) -> Sequence[nodes_pb2.Node]:
-        """Says whether nodes get work; all of them, or none where one is unknown."""
-        request = messages.SetNodeAdminStateRequest(nodes=nodes, state=state, reason=reason)
+        """Says whether nodes get work; all of them, or none where one is unknown.
+
+        `deadline` is for draining ones: the seconds after which what is left is cancelled, 0 for never.
+        """
+        request = messages.SetNodeAdminStateRequest(nodes=nodes, state=state, reason=reason, deadline=deadline)
         return (await self._link.call(self._stub.SetNodeAdminState, request, repeatable=True)).nodes
 
     async def revoke_node(self, node: str, *, reason: str = "") -> nodes_pb2.Node:

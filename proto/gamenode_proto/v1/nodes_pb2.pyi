@@ -448,6 +448,7 @@ class Node(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     PREVIOUS_CERTIFICATE_SERIAL_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
+    DRAIN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     state: _common_pb2.NodeState.ValueType
@@ -477,6 +478,10 @@ class Node(_message.Message):
     def facts(self) -> Global___HostFacts: ...
     @_builtins.property
     def metrics(self) -> Global___Metrics: ...
+    @_builtins.property
+    def drain(self) -> Global___NodeDrain:
+        """Set while it is draining."""
+
     def __init__(
         self,
         *,
@@ -501,11 +506,51 @@ class Node(_message.Message):
         public_key: _builtins.bytes = ...,
         previous_certificate_serial: _builtins.str = ...,
         boot_id: _builtins.str = ...,
+        drain: Global___NodeDrain | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "metrics", b"metrics"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "facts", b"facts", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "admin_state", b"admin_state", "boot_id", b"boot_id", "certificate_not_after", b"certificate_not_after", "certificate_serial", b"certificate_serial", "clock_skew", b"clock_skew", "connected_since", b"connected_since", "facts", b"facts", "id", b"id", "joined_at", b"joined_at", "labels", b"labels", "last_seen", b"last_seen", "metrics", b"metrics", "name", b"name", "outbox_acked", b"outbox_acked", "outbox_id", b"outbox_id", "previous_certificate_serial", b"previous_certificate_serial", "public_key", b"public_key", "session_epoch", b"session_epoch", "state", b"state", "tasks_running", b"tasks_running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "admin_state", b"admin_state", "boot_id", b"boot_id", "certificate_not_after", b"certificate_not_after", "certificate_serial", b"certificate_serial", "clock_skew", b"clock_skew", "connected_since", b"connected_since", "drain", b"drain", "facts", b"facts", "id", b"id", "joined_at", b"joined_at", "labels", b"labels", "last_seen", b"last_seen", "metrics", b"metrics", "name", b"name", "outbox_acked", b"outbox_acked", "outbox_id", b"outbox_id", "previous_certificate_serial", b"previous_certificate_serial", "public_key", b"public_key", "session_epoch", b"session_epoch", "state", b"state", "tasks_running", b"tasks_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
+
+@_typing.final
+class NodeDrain(_message.Message):
+    """A node is being emptied: it gets no work, and what is left at `until` is cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    since: _builtins.float
+    until: _builtins.float
+    """0: nothing is cancelled."""
+    by: _builtins.str
+    reason: _builtins.str
+    done: _builtins.bool
+    """Nothing is left."""
+    left: _builtins.int
+    """Tasks that are still there."""
+    def __init__(
+        self,
+        *,
+        since: _builtins.float = ...,
+        until: _builtins.float = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        done: _builtins.bool = ...,
+        left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "done", b"done", "left", b"left", "reason", b"reason", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeDrain: _TypeAlias = NodeDrain  # noqa: Y015

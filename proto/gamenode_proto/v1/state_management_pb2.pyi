@@ -318,9 +318,12 @@ class SetNodeAdminStateRequest(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
     state: _common_pb2.AdminState.ValueType
-    """`active`, `cordoned` or `disabled`."""
+    """`active`, `cordoned`, `draining` or `disabled`."""
     reason: _builtins.str
+    deadline: _builtins.float
+    """For `draining`: seconds after which what is left is cancelled; 0 for never."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -329,10 +332,11 @@ class SetNodeAdminStateRequest(_message.Message):
         nodes: _abc.Iterable[_builtins.str] | None = ...,
         state: _common_pb2.AdminState.ValueType = ...,
         reason: _builtins.str = ...,
+        deadline: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "nodes", b"nodes", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

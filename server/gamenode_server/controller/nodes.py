@@ -65,7 +65,7 @@ def set_admin_state(
             if node.admin_state is not state:
                 kind = _back(node.admin_state) if state is AdminState.ACTIVE else f"node.{state}"
                 moves.emit(NewEvent(type=kind, node_id=node.id, actor=by, data={"reason": reason} if reason else {}))
-                node = replace(node, admin_state=state)
+                node = replace(node, admin_state=state, drain=None)
                 tx.put_node(node)
                 moves.fill(node.id)
             nodes.append(node)
@@ -76,7 +76,7 @@ def set_admin_state(
 
 
 def _back(old: AdminState) -> str:
-    return "node.uncordoned" if old is AdminState.CORDONED else "node.enabled"
+    return "node.enabled" if old is AdminState.DISABLED else "node.uncordoned"
 
 
 def revoke_node(plans: Plans, *, node_id: str, by: str, reason: str, audit: NewAudit) -> Callable[[Tx], Node]:

@@ -8,7 +8,7 @@ from gamenode_pipelines.errors import Problem
 from gamenode_pipelines.parameters import Parameter
 from gamenode_pipelines.plan import Scalar
 from gamenode_pipelines.runs import Run
-from gamenode_pipelines.task_state import Task
+from gamenode_pipelines.task_state import Task, on_node
 from gamenode_proto.codec.states import ADMIN_STATE, NODE_STATE
 from gamenode_proto.codec.values import scalar_from_proto, scalar_to_proto
 from gamenode_proto.codec.work import run_to_proto, task_to_proto
@@ -17,6 +17,7 @@ from gamenode_server.controller.slots import holds_slot, host_facts
 from gamenode_server.records import Node, PipelineVersion
 from gamenode_server.sessions import Sessions
 from gamenode_server.store.cache import HotCache
+from gamenode_server.store.rows import drain_message
 
 
 def node_document(node: Node, sessions: Sessions, view: HotCache) -> nodes_pb2.Node:
@@ -40,6 +41,9 @@ def node_document(node: Node, sessions: Sessions, view: HotCache) -> nodes_pb2.N
     )
     if node.facts:
         message.facts.CopyFrom(host_facts(node.facts))
+    if node.drain is not None:
+        message.drain.CopyFrom(drain_message(node.drain))
+        message.drain.left = sum(map(on_node, view.live_tasks_on(node.id)))
     session = sessions.get(node.id)
     if session is not None:
         message.connected_since = session.opened_at

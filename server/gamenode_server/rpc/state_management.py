@@ -17,6 +17,7 @@ from gamenode_proto.codec.states import ADMIN_STATE
 from gamenode_proto.v1 import nodes_pb2, state_management_pb2_grpc
 from gamenode_proto.v1 import state_management_pb2 as pb
 from gamenode_server.audit import recording
+from gamenode_server.controller.drain import drain_nodes
 from gamenode_server.controller.facts import engine_away
 from gamenode_server.controller.nodes import label_node, remove_node, revoke_node, set_admin_state
 from gamenode_server.core import Core
@@ -38,7 +39,8 @@ MAX_TARGET = 1000
 #: Nodes that are put into messages without a pause.
 AT_ONCE = 1000
 #: What an operator can make of a node.
-_ADMIN_STATES = {ADMIN_STATE[state]: state for state in (AdminState.ACTIVE, AdminState.CORDONED, AdminState.DISABLED)}
+_ADMIN_STATES = {ADMIN_STATE[state]: state for state in AdminState}
+MAX_DEADLINE = 30 * 86400.0
 
 
 class StateManagement(state_management_pb2_grpc.StateManagementServicer):
@@ -130,7 +132,19 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             raise GameNodeError(Code.INVALID_ARGUMENT, f"a node can be made one of: {words}")
         if len(request.reason) > MAX_REASON:
             raise GameNodeError(Code.INVALID_ARGUMENT, f"the reason has more than {MAX_REASON} characters")
+        if not 0 <= request.deadline <= MAX_DEADLINE or (request.deadline and state is not AdminState.DRAINING):
+            raise GameNodeError(Code.INVALID_ARGUMENT, "a deadline is for draining, and at most 30 days")
         nodes = {node.id: node for node in (finding.node(self._core, text) for text in request.nodes)}
+        if state is AdminState.DRAINING:
+            begin = drain_nodes(
+                self._core.plans,
+                node_ids=list(nodes),
+                deadline=request.deadline,
+                by=principals.current().name,
+                reason=request.reason,
+                audit=recording.current(target=",".join(node.name for node in nodes.values())[:MAX_TARGET]),
+            )
+            return pb.SetNodeAdminStateResponse(nodes=self._documents(await self._core.store.apply(begin)))
         op = set_admin_state(
             self._core.plans,
             node_ids=list(nodes),

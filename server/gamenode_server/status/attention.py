@@ -81,8 +81,12 @@ def _run(run: Run) -> Attention | None:
                 run.started_at or run.created_at, "run", run.id, run.pipeline, text, f"gamenode run explain {run.id}"
             )
         case RunState.WAITING:
-            text = f"run of {run.pipeline} waits for an approval"
-            return Attention(run.created_at, "run", run.id, run.pipeline, text, f"gamenode run show {run.id}")
+            asked = f": {run.approval.message}" if run.approval is not None and run.approval.message else ""
+            text = f"run of {run.pipeline} waits for an approval{asked}"
+            return Attention(run.created_at, "run", run.id, run.pipeline, text, f"gamenode run approve {run.id}")
+        case RunState.PAUSED if run.hold is not None:
+            text = f"run of {run.pipeline} was paused by {run.hold.by}"
+            return Attention(run.hold.at, "run", run.id, run.pipeline, text, f"gamenode run resume {run.id}")
         case _:
             return None
 
@@ -99,6 +103,12 @@ def _node(node: Node, skew: float, now: float, wall: float) -> Iterable[Attentio
         silent = format_duration(max(0, round(now - node.last_seen)))
         text = f"node {node.name} is {node.state}, last seen {silent} ago"
         yield Attention(node.last_seen, "node", node.id, node.name, text, show)
+    if node.drain is not None:
+        since = format_duration(max(0, round(now - node.drain.since)))
+        text = f"node {node.name} is empty, since {node.drain.by} drained it"
+        if not node.drain.done:
+            text = f"node {node.name} is being drained by {node.drain.by} since {since}"
+        yield Attention(node.drain.since, "node", node.id, node.name, text, f"gamenode node uncordon {node.name}")
     if abs(skew) > MAX_SKEW:
         text = (
             f"the clock of node {node.name} is {format_duration(abs(round(skew)))} {'ahead' if skew > 0 else 'behind'}"

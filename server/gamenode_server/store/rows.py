@@ -18,7 +18,7 @@ from gamenode_proto.codec.work import (
     task_to_proto,
 )
 from gamenode_proto.v1 import nodes_pb2, work_pb2
-from gamenode_server.records import JoinToken, NewEvent, Node, PipelineVersion, User
+from gamenode_server.records import Drain, JoinToken, NewEvent, Node, PipelineVersion, User
 from gamenode_server.store.audit_chain import AuditRow
 from gamenode_server.store.statements import Row
 
@@ -67,6 +67,8 @@ def node_row(node: Node) -> Row:
     )
     if node.facts:
         message.facts.ParseFromString(node.facts)
+    if node.drain is not None:
+        message.drain.CopyFrom(drain_message(node.drain))
     return node.id, node.name, node.state.value, message.SerializeToString()
 
 
@@ -91,7 +93,17 @@ def node_of(record: bytes) -> Node:
         certificate_serial=message.certificate_serial,
         previous_certificate_serial=message.previous_certificate_serial,
         certificate_not_after=message.certificate_not_after,
+        drain=_drain(message.drain) if message.HasField("drain") else None,
     )
+
+
+def drain_message(drain: Drain) -> nodes_pb2.NodeDrain:
+    """How a node is being emptied."""
+    return nodes_pb2.NodeDrain(since=drain.since, until=drain.until, by=drain.by, reason=drain.reason, done=drain.done)
+
+
+def _drain(message: nodes_pb2.NodeDrain) -> Drain:
+    return Drain(message.since, message.until, message.by, message.reason, message.done)
 
 
 def event_message(event: NewEvent, *, cursor: int, now: float) -> work_pb2.Event:

@@ -24,6 +24,7 @@ def test_a_node_is_as_the_contract_says() -> None:
         "name": "game-1",
         "state": "online",
         "admin_state": "active",
+        "drain": None,
         "labels": {"role": "game"},
         "agent_version": "0.1.0",
         "joined_at": "2026-01-02T02:04:05.000Z",

@@ -82,6 +82,7 @@ async def world() -> AsyncIterator[World]:
             clock=made.clock,
             intervals=INTERVALS,
             live_runs=made.store.view.live_runs,
+            nodes=made.store.view.nodes,
         )
         yield World(made, sessions, dispatch, timers, closed)
 
