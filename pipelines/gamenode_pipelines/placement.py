@@ -73,6 +73,8 @@ class Request:
     count: int | None = None
     requires: Requires = ANYTHING
     capabilities: frozenset[str] = frozenset()
+    #: Why nodes lack something that is known elsewhere, such as a free port, by their ids.
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,8 @@ def _lacking(candidate: Candidate, request: Request) -> str:
             words = f"needs {format_size(needed)} of {what}, has {format_size(free)} free"
             lacks.append(words + _besides(format_size(promised or 0), promised))
     unable = _unable(candidate, request.capabilities)
-    return "; ".join((*lacks, unable) if unable else lacks)
+    known = request.lacking.get(candidate.node_id, "")
+    return "; ".join(filter(None, (*lacks, unable, known)))
 
 
 def _besides(amount: str, promised: float | None) -> str:

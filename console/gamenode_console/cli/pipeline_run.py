@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gamenode_console import columns
+from gamenode_console import columns, texts
 from gamenode_console.cli import sources, starting
 from gamenode_console.cli.client import Client, pass_client
 from gamenode_console.cli.completion import complete_node, complete_pipeline
@@ -16,6 +16,7 @@ from gamenode_console.cli.frame import Command
 from gamenode_console.cli.output import Listing
 from gamenode_console.cli.parsing import DURATION, PAIR
 from gamenode_console.documents import Document, pipelines
+from gamenode_pipelines.wording import listed
 from gamenode_proto.process.exits import ExitCode
 from gamenode_proto.v1.pipeline_management_pb2 import RunPipelineRequest
 
@@ -92,6 +93,40 @@ def run(
     return starting.start(client, lambda gateway: gateway.pipelines.run(request), stay)
 
 
+def _conduct(document: Document) -> Iterator[str]:
+    """How the run would go: what it waits for, its order and waves, its commands."""
+    if (approval := document["approval"]) is not None:
+        asked = f": {approval['message']}" if approval["message"] else ""
+        yield f"it waits for the approval of an {approval['by']}{asked}"
+    for line in document["waits"]:
+        yield f"it waits: {line}"
+    if len(document["order"]) > 1:
+        yield "nodes " + " → ".join(_waves(document["order"], document["rollout"]))
+    if document["usual_seconds"] is not None:
+        took = texts.span(document["usual_seconds"])
+        yield f"usually {took}, by the last {document['usual_of']} that succeeded"
+    yield ""
+    for step in document["steps"]:
+        left_out = listed(step["skipped_on"], 4)
+        yield f"{step['id']}  {step['kind']}" + (f"    (skipped on {left_out})" if left_out else "")
+        yield from (texts.one_line(f"    {line}") for line in step["text"].splitlines())
+
+
+def _waves(order: list[str], rollout: Document) -> Iterator[str]:
+    """The nodes as they would begin, together those that may begin together."""
+    canary = rollout["canary"] or 0
+    size = rollout["max_parallel"] or len(order)
+    waves: list[list[str]] = []
+    for first, last in ((0, canary), (canary, len(order))):
+        part = order[first:last]
+        waves += [part[at : at + size] for at in range(0, len(part), size)]
+    for number, wave in enumerate(waves[:6]):
+        names = ", ".join(wave[:6]) + (f" and {len(wave) - 6} more" if len(wave) > 6 else "")
+        yield f"canary {names}" if number == 0 and canary else names
+    if len(waves) > 6:
+        yield f"{len(waves) - 6} waves more"
+
+
 def _dry_run(client: Client, request: RunPipelineRequest) -> int:
     """What would run, and where; why each node is in or out."""
 
@@ -109,6 +144,7 @@ def _dry_run(client: Client, request: RunPipelineRequest) -> int:
             yield "with " + ", ".join(f"{name}={value}" for name, value in plan["params"].items())
         for inlined in plan["inlined"]:
             yield f"step {inlined['step']} is pipeline {inlined['pipeline']}, version {inlined['version']}"
+        yield from _conduct(document)
         if document["nodes"]:
             yield ""
             yield from client.output.table_lines(document["nodes"], columns.CHOICES, Listing())

@@ -168,6 +168,18 @@ def rendered(message: pipeline_management_pb2.RenderPipelineResponse) -> Documen
             {"node_id": c.node_id, "node": c.node, "chosen": c.chosen, "reason": c.reason} for c in message.nodes
         ],
         "bundle_digest": message.bundle_digest,
+        "order": list(message.order),
+        "rollout": runs.rollout(message.rollout),
+        "approval": {"by": message.approval.by, "message": message.approval.message}
+        if message.HasField("approval")
+        else None,
+        "waits": list(message.waits),
+        "usual_seconds": message.usual if message.usual_of else None,
+        "usual_of": message.usual_of,
+        "steps": [
+            {"id": step.id, "kind": step.kind, "text": step.text, "skipped_on": list(step.skipped_on)}
+            for step in message.steps
+        ],
     }
 
 

@@ -26,13 +26,7 @@ def run(message: work_pb2.Run) -> Document:
         "finished_at": words.time(message.finished_at),
         "created_by": message.created_by,
         "cancel": cancel(message.cancel),
-        "rollout": {
-            "max_parallel": message.rollout.max_parallel or None,
-            "max_failures": message.rollout.max_failures or None,
-            "canary": message.rollout.canary or None,
-            "pause": message.rollout.pause,
-            "order": message.rollout.order or "name",
-        },
+        "rollout": rollout(message.rollout),
         "next_at": words.time(message.next_at),
         "paused": _said(message.hold) if message.HasField("hold") else None,
         "group": message.group or message.concurrency.group or None,
@@ -44,6 +38,17 @@ def run(message: work_pb2.Run) -> Document:
         ],
         "total": message.total,
         "counts": dict(sorted(message.counts.items())),
+    }
+
+
+def rollout(message: work_pb2.Rollout) -> Document:
+    """How a run moves over its nodes; `null` for what has no limit."""
+    return {
+        "max_parallel": message.max_parallel or None,
+        "max_failures": message.max_failures or None,
+        "canary": message.canary or None,
+        "pause": message.pause,
+        "order": message.order or "name",
     }
 
 

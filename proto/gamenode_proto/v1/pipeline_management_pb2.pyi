@@ -557,25 +557,91 @@ class RenderPipelineResponse(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    USUAL_FIELD_NUMBER: _builtins.int
+    USUAL_OF_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     bundle_digest: _builtins.str
+    usual: _builtins.float
+    """The median of the newest runs that succeeded, seconds, and of how many; 0 of none."""
+    usual_of: _builtins.int
     @_builtins.property
     def plan(self) -> _plan_pb2.Plan: ...
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeChoice]: ...
+    @_builtins.property
+    def rollout(self) -> _work_pb2.Rollout:
+        """How it would move over the nodes that were chosen, whose names are in `order`."""
+
+    @_builtins.property
+    def order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def approval(self) -> _work_pb2.Approval: ...
+    @_builtins.property
+    def waits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What stands in its way now, one line each: groups that are taken."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForeseenStep]:
+        """Every step as the first node would run it."""
+
     def __init__(
         self,
         *,
         plan: _plan_pb2.Plan | None = ...,
         nodes: _abc.Iterable[Global___NodeChoice] | None = ...,
         bundle_digest: _builtins.str = ...,
+        rollout: _work_pb2.Rollout | None = ...,
+        order: _abc.Iterable[_builtins.str] | None = ...,
+        approval: _work_pb2.Approval | None = ...,
+        waits: _abc.Iterable[_builtins.str] | None = ...,
+        usual: _builtins.float = ...,
+        usual_of: _builtins.int = ...,
+        steps: _abc.Iterable[Global___ForeseenStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "plan", b"plan", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "nodes", b"nodes", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "nodes", b"nodes", "order", b"order", "plan", b"plan", "rollout", b"rollout", "steps", b"steps", "usual", b"usual", "usual_of", b"usual_of", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenderPipelineResponse: _TypeAlias = RenderPipelineResponse  # noqa: Y015
+
+@_typing.final
+class ForeseenStep(_message.Message):
+    """A step before it runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SKIPPED_ON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    kind: _builtins.str
+    text: _builtins.str
+    @_builtins.property
+    def skipped_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes on which its condition is false."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        text: _builtins.str = ...,
+        skipped_on: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "skipped_on", b"skipped_on", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeseenStep: _TypeAlias = ForeseenStep  # noqa: Y015
 
 @_typing.final
 class RunPipelineResponse(_message.Message):

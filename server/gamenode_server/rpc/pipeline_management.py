@@ -8,18 +8,15 @@ from typing import Any, get_args
 
 import grpc.aio
 
-from gamenode_pipelines import placement
 from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline, Problem
 from gamenode_pipelines.load import LoadedPipeline
 from gamenode_pipelines.states import TaskState
-from gamenode_proto.codec.plan import plan_to_proto
 from gamenode_proto.codec.work import run_to_proto, task_to_proto
 from gamenode_proto.v1 import pipeline_management_pb2 as pb
 from gamenode_proto.v1 import pipeline_management_pb2_grpc
 from gamenode_server.audit import recording
 from gamenode_server.controller import turns
 from gamenode_server.controller.cancel import cancel_runs
-from gamenode_server.controller.candidates import candidates
 from gamenode_server.controller.explain import World, explain_run
 from gamenode_server.controller.pipelines import Source, apply_pipelines, remove_pipelines
 from gamenode_server.controller.resolve import Resolution, resolve_task
@@ -27,7 +24,7 @@ from gamenode_server.controller.shelf import inlining_problems, shelf
 from gamenode_server.controller.slots import holds_slot
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
-from gamenode_server.rpc import documents, finding, run_starts, run_steering, schedules
+from gamenode_server.rpc import documents, finding, rendering, run_starts, run_steering, schedules
 from gamenode_server.rpc.run_watch import run_updates
 from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.schedules.scheduler import Scheduler
@@ -121,19 +118,7 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
 
     async def RenderPipeline(self, request: pb.RunPipelineRequest, context: Context) -> pb.RenderPipelineResponse:
         """What would run, and where; nothing is stored."""
-        compiled = await run_starts.compiled_for(self._core, request)
-        placed = placement.choose(
-            candidates(self._core.store.view, self._core.sessions.measured()),
-            run_starts.placement_for(compiled, request),
-        )
-        return pb.RenderPipelineResponse(
-            plan=plan_to_proto(compiled.plan),
-            nodes=[
-                pb.NodeChoice(node_id=choice.node_id, node=choice.name, chosen=choice.chosen, reason=choice.reason)
-                for choice in placed.considered
-            ],
-            bundle_digest=compiled.digest,
-        )
+        return await rendering.render(self._core, request)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gamenode_pipelines import placement
 from gamenode_pipelines.compile import capabilities, placement_request
 from gamenode_pipelines.compile_fleet import conduct_again, conduct_of
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
+from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.runs import Run
 from gamenode_pipelines.task_state import NodeFacts
 from gamenode_pipelines.wording import listed
@@ -18,6 +19,7 @@ from gamenode_proto.v1 import pipeline_management_pb2 as pb
 from gamenode_server.audit import recording
 from gamenode_server.controller.compiler import Compiled
 from gamenode_server.controller.create_run import NewRun, Work, create_run
+from gamenode_server.controller.ports import ports_taken
 from gamenode_server.controller.retry import retry_nodes
 from gamenode_server.controller.shelf import shelf
 from gamenode_server.core import Core
@@ -36,14 +38,14 @@ async def run_pipeline(core: Core, request: pb.RunPipelineRequest) -> pb.RunPipe
     """Makes a run, once for each request id."""
     _check(request)
     compiled = await compiled_for(core, request)
-    start = _Start(_work(compiled), placement_for(compiled, request), _target(request))
+    start = _Start(_work(compiled), placement_for(core, compiled, request), _target(request))
     return await _make(core, request, start, audit=recording.current())
 
 
 async def start_scheduled(core: Core, request: pb.RunPipelineRequest, *, by: str) -> str:
     """Makes the run of a schedule, once for each request id; its id."""
     compiled = await compiled_for(core, request)
-    start = _Start(_work(compiled), placement_for(compiled, request), "")
+    start = _Start(_work(compiled), placement_for(core, compiled, request), "")
     audit = NewAudit(
         principal=by,
         method="RunPipeline",
@@ -110,15 +112,20 @@ async def compiled_for(core: Core, request: pb.RunPipelineRequest) -> Compiled:
     )
 
 
-def placement_for(compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
+def placement_for(core: Core, compiled: Compiled, request: pb.RunPipelineRequest) -> placement.Request:
     """Where the request would run it."""
-    return placement_request(
+    asked = placement_request(
         compiled.loaded.spec,
         capabilities=capabilities(compiled.plan),
         selectors=request.selectors,
         nodes=request.nodes,
         all=request.all,
     )
+    return replace(asked, lacking=_ports_taken(core, compiled.plan))
+
+
+def _ports_taken(core: Core, plan: Plan) -> dict[str, str]:
+    return ports_taken(plan, core.store.view.nodes(), core.sessions.containers.of)
 
 
 @dataclass(frozen=True, slots=True)

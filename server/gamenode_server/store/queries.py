@@ -92,6 +92,18 @@ def runs_by_state(connection: sa.Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(statement)}
 
 
+def durations(connection: sa.Connection, *, pipeline: str, limit: int) -> list[float]:
+    """What the newest runs of a pipeline that succeeded have taken, seconds."""
+    statement = (
+        sa.select(_runs.record)
+        .where(_runs.pipeline == pipeline, _runs.state == RunState.SUCCEEDED.value)
+        .order_by(_runs.created_at.desc())
+        .limit(limit)
+    )
+    found = [work_pb2.Run.FromString(record) for record in connection.execute(statement).scalars()]
+    return [run.finished_at - run.started_at for run in found if run.started_at]
+
+
 def run_ends(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[float, RunState]]:
     """When those of the runs ended that have, and as what."""
     ends: dict[str, tuple[float, RunState]] = {}

@@ -133,7 +133,7 @@ async def test_several_nodes_are_cordoned_at_once_or_none(here: Site) -> None:
         (("a", "nobody"), common_pb2.ADMIN_STATE_ACTIVE, "", Code.NOT_FOUND),
         ((), common_pb2.ADMIN_STATE_ACTIVE, "", Code.INVALID_ARGUMENT),
         (("a",), common_pb2.ADMIN_STATE_UNSPECIFIED, "", Code.INVALID_ARGUMENT),
-        (("a",), common_pb2.ADMIN_STATE_DRAINING, "", Code.INVALID_ARGUMENT),
+        (("nobody",), common_pb2.ADMIN_STATE_DRAINING, "", Code.NOT_FOUND),
         (("a",), common_pb2.ADMIN_STATE_ACTIVE, "x" * 2000, Code.INVALID_ARGUMENT),
     ):
         with pytest.raises(GameNodeError) as raised:
