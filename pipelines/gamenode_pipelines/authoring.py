@@ -100,6 +100,7 @@ class Pipeline(_Fields):
     approval: Mapping[str, str] | None = field(default=None, kw_only=True)
     timeout: Span | None = field(default=None, kw_only=True)
     schedule: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
+    on: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
     on_lost: str | None = field(default=None, kw_only=True)
     steps: Sequence[Step] = field(kw_only=True)
     finally_: Sequence[Step] | None = field(default=None, kw_only=True)
@@ -125,7 +126,7 @@ def write(document: Mapping[str, Any]) -> str:
     )
 
 
-_SPANS = frozenset({"timeout", "backoff", "max_backoff", "grace", "pause"})
+_SPANS = frozenset({"timeout", "backoff", "max_backoff", "grace", "pause", "cooldown"})
 
 
 def _document(name: str, value: Any) -> Any:

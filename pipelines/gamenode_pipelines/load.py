@@ -17,6 +17,7 @@ from gamenode_pipelines.errors import InvalidPipeline, Problem
 from gamenode_pipelines.lint import lint
 from gamenode_pipelines.lint_fleet import check_fleet
 from gamenode_pipelines.lint_schedules import check_schedules
+from gamenode_pipelines.lint_triggers import check_triggers
 from gamenode_pipelines.problems import report_shape
 from gamenode_pipelines.spec import MAX_STEPS, PipelineSpec
 from gamenode_pipelines.written import Written
@@ -109,6 +110,8 @@ def _load_document(root: tree.Node, notes: _Notes) -> PipelineSpec | None:
     check_fleet(root, notes.report)
     if spec is not None and spec.schedule:
         check_schedules(spec, root, notes.report)
+    if spec is not None and spec.on:
+        check_triggers(spec, root, notes.report)
     return spec
 
 

@@ -29,6 +29,7 @@ from gamenode_pipelines.spec import (
 from gamenode_pipelines.spec_fleet import ApprovalSpec, ConcurrencySpec, RolloutSpec
 from gamenode_pipelines.spec_schedule import ScheduleSpec
 from gamenode_pipelines.spec_steps import NothingToDo, StepProblem
+from gamenode_pipelines.spec_trigger import TriggerSpec
 from gamenode_pipelines.wording import UnknownWord, listed, nearest, shown
 
 _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
@@ -40,6 +41,7 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("concurrency",): ConcurrencySpec,
     ("approval",): ApprovalSpec,
     ("schedule", "*"): ScheduleSpec,
+    ("on", "*"): TriggerSpec,
     ("steps", "*"): StepSpec,
     ("steps", "*", "retry"): RetrySpec,
     ("steps", "*", "stop"): StopSpec,
@@ -47,7 +49,6 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
 }
 _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     (): {
-        "on": "`on` (triggers); start the run from what you watch with, by `gamenode pipeline run`",
         "files": "`files`; write them in a step, or put them on the nodes beforehand",
     },
     ("params", "*"): {"pattern": "`pattern`; check the value in a step"},

@@ -69,6 +69,8 @@ class Run:
     requires: Requires = ANYTHING
     #: What was said of its steps that wait for an approval (`decision_key`).
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    #: The pipelines whose runs have led to it, by triggers, the first one first.
+    chain: tuple[str, ...] = ()
 
     @property
     def begun(self) -> bool:

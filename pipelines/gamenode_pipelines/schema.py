@@ -26,8 +26,10 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for kind in KINDS.values():
         definitions[kind.name] = {**kind.record.schema(), "description": kind.summary}
-    schedule = schema["properties"]["schedule"]
-    schedule["anyOf"] = [schedule["items"], {"type": schedule.pop("type"), "items": schedule.pop("items")}]
+    for name in ("schedule", "on"):  # one may stand alone
+        several = schema["properties"][name]
+        items = {key: several.pop(key) for key in ("type", "items", "maxItems") if key in several}
+        several["anyOf"] = [items["items"], items]
     step = definitions[StepSpec.__name__]
     step["oneOf"] = [{"required": ["run"]}, {"required": ["uses"]}]
     step["allOf"] = [

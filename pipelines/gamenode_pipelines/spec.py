@@ -30,6 +30,8 @@ from gamenode_pipelines.parameters import Parameter, ParamType
 from gamenode_pipelines.plan import OnLost, RetryOn, Scalar
 from gamenode_pipelines.spec_fleet import ApprovalSpec, ConcurrencySpec, RolloutSpec
 from gamenode_pipelines.spec_schedule import ScheduleSpec, as_list
+from gamenode_pipelines.spec_trigger import TriggerSpec
+from gamenode_pipelines.spec_trigger import as_list as triggers_as_list
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
 
 MAX_STEPS: Final = 500
@@ -249,6 +251,9 @@ class PipelineSpec(Model):
     timeout: Duration | None = Field(None, description="How long a task may take, `finally` aside; left out: 1h.")
     schedule: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(as_list)] = Field(
         (), description="When it starts by itself: one schedule, or a list of them."
+    )
+    on: Annotated[tuple[TriggerSpec, ...], BeforeValidator(triggers_as_list)] = Field(
+        (), max_length=100, description="Events that start it: a list of triggers."
     )
     on_lost: Annotated[OnLost, check.one_of(OnLost)] = Field(
         OnLost.WAIT, description="What happens to a task whose step may have run when its node was lost."

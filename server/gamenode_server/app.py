@@ -44,10 +44,12 @@ from gamenode_server.rpc.notifiers import Notifiers
 from gamenode_server.rpc.pipeline_management import PipelineManagement
 from gamenode_server.rpc.schedules import ScheduledRuns
 from gamenode_server.rpc.state_management import StateManagement
+from gamenode_server.rpc.triggered_runs import TriggeredRuns
 from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.store import open_store
 from gamenode_server.store.tx import Tx
 from gamenode_server.succession import standby_kept
+from gamenode_server.triggers.triggering import Triggering
 
 __all__ = ["EmbeddedSettings", "Server", "open_embedded", "open_server"]
 
@@ -153,6 +155,14 @@ async def _built(
             clock=core.clock,
             tick=core.intervals.tick,
         )
+        triggering = Triggering(
+            store=store,
+            newest=lambda: hub.newest,
+            compiler=core.compiler,
+            starter=TriggeredRuns(core),
+            clock=core.clock,
+            tick=core.intervals.tick,
+        )
         notifying = Notifying(
             [Delivery(each, wall=core.wall, version=core.version) for each in read(settings.notifiers)],
             store=store,
@@ -174,7 +184,7 @@ async def _built(
         )
         await start_core(core)
         async with asyncio.TaskGroup() as group:
-            running = (doors.run(), run_core(core, settings), scheduler.run(), notifying.run())
+            running = (doors.run(), run_core(core, settings), scheduler.run(), triggering.run(), notifying.run())
             tasks = [group.create_task(work) for work in running]
             yield core, doors, notifying
             for task in tasks:

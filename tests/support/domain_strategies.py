@@ -128,6 +128,7 @@ run_values = st.builds(
     concurrency=st.none() | st.builds(Concurrency, words, st.sampled_from(OnConflict)),
     group=words,
     queued=st.booleans(),
+    chain=st.lists(words, max_size=2).map(tuple),
     decisions=st.dictionaries(words, decisions, max_size=2),
     requires=st.builds(Requires, st.none() | times, st.none() | big, st.none() | big),
     target=words,

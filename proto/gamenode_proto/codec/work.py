@@ -195,6 +195,7 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         next_at=run.next_at,
         group=run.group,
         queued=run.queued,
+        chain=run.chain,
         requires=requires_to_proto(run.requires),
     )
     if run.params:
@@ -249,6 +250,7 @@ def run_from_proto(message: work_pb2.Run) -> Run:
         concurrency=concurrency_from_proto(message.concurrency) if message.HasField("concurrency") else None,
         group=message.group,
         queued=message.queued,
+        chain=tuple(message.chain),
         requires=requires_from_proto(message.requires),
         decisions={key: decision_from_proto(found) for key, found in message.decisions.items()},
     )

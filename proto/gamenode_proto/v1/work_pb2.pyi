@@ -515,6 +515,7 @@ class Run(_message.Message):
     QUEUED_FIELD_NUMBER: _builtins.int
     REQUIRES_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     pipeline: _builtins.str
     pipeline_version: _builtins.int
@@ -566,6 +567,10 @@ class Run(_message.Message):
     def decisions(self) -> _containers.MessageMap[_builtins.str, Global___Decision]:
         """What was said of steps that wait for an approval, by `STEP`, or by `STEP@NODE_ID` where each node is asked for."""
 
+    @_builtins.property
+    def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The pipelines whose runs have led to it, by triggers."""
+
     def __init__(
         self,
         *,
@@ -597,10 +602,11 @@ class Run(_message.Message):
         queued: _builtins.bool = ...,
         requires: Global___Requires | None = ...,
         decisions: _abc.Mapping[_builtins.str, Global___Decision] | None = ...,
+        chain: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "concurrency", b"concurrency", "decision", b"decision", "error", b"error", "hold", b"hold", "requires", b"requires", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "decisions", b"decisions", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "chain", b"chain", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "decisions", b"decisions", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,8 @@ class NewRun:
     request_sha256: str
     #: The run that this one repeats.
     retry_of: str = ""
+    #: The pipelines whose runs have led to it.
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def create_run(plans: Plans, new: NewRun, *, audit: NewAudit) -> Callable[[Tx], 
             requires=work.conduct.requires,
             target=new.target,
             retry_of=new.retry_of,
+            chain=new.chain,
         )
         tx.put_bundle(work.digest, work.bundle)
         plans.remember(work.digest, plan, work.bundle)

@@ -30,6 +30,7 @@ from gamenode_server.rpc.runs_watch import runs_updates
 from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.store import queries
 from gamenode_server.store.names import missing
+from gamenode_server.triggers.circles import circle_problems
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -65,6 +66,8 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
         find = shelf(self._core.store.view.pipelines, {pipeline.name: pipeline.spec for pipeline, _ in read})
         for pipeline, source in read:
             problems.extend(inlining_problems(pipeline, source.file, source.text, find))
+        files = [(pipeline, source.file, source.text) for pipeline, source in read]
+        problems.extend(await circle_problems(files, self._core.store.view.pipelines, self._core.compiler))
         answer = pb.ApplyPipelinesResponse(problems=map(documents.problem_document, problems))
         if any(not problem.warning for problem in problems):
             return answer

@@ -42,17 +42,19 @@ async def run_pipeline(core: Core, request: pb.RunPipelineRequest) -> pb.RunPipe
     return await _make(core, request, start, audit=recording.current())
 
 
-async def start_scheduled(core: Core, request: pb.RunPipelineRequest, *, by: str) -> str:
-    """Makes the run of a schedule, once for each request id; its id."""
+async def start_by_itself(
+    core: Core, request: pb.RunPipelineRequest, *, by: str, source: str, chain: tuple[str, ...] = ()
+) -> str:
+    """Makes the run of a schedule or a trigger (`source`), once for each request id; its id."""
     compiled = await compiled_for(core, request)
-    start = _Start(_work(compiled), placement_for(core, compiled, request), "")
+    start = _Start(_work(compiled), placement_for(core, compiled, request), _target(request), chain=chain)
     audit = NewAudit(
         principal=by,
         method="RunPipeline",
         target=request.name,
         outcome=recording.OK,
         request=recording.describe(request),
-        source="schedule",
+        source=source,
     )
     return (await _make(core, request, start, audit=audit, by=by)).run.run.id
 
@@ -134,6 +136,7 @@ class _Start:
     placement: placement.Request
     target: str
     retry_of: str = ""
+    chain: tuple[str, ...] = ()
 
 
 async def _make(
@@ -150,6 +153,7 @@ async def _make(
         request_id=request.request_id,
         request_sha256=_digest(request) if request.request_id else "",
         retry_of=start.retry_of,
+        chain=start.chain,
     )
     created = await core.store.apply(create_run(core.plans, new, audit=audit))
     if len(created.tasks) < created.run.total:

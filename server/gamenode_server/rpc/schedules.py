@@ -90,7 +90,7 @@ class ScheduledRuns:
         """Starts a run once for every request id; its id."""
         values = {name: common_pb2.Value(text=text) for name, text in params.items()}
         request = pb.RunPipelineRequest(name=pipeline, params=values, request_id=request_id, note=note)
-        return await run_starts.start_scheduled(self._core, request, by=by)
+        return await run_starts.start_by_itself(self._core, request, by=by, source="schedule")
 
     async def cancel(self, run_id: str, *, by: str, reason: str) -> None:
         """Asks a run to end."""

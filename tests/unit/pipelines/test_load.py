@@ -142,6 +142,13 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "    retry: {attemps: 3}\n", "5:13: unknown key 'attemps' in `retry`; did you mean 'attempts'?"),
         (STEP + "params: {a: {typ: string}}\n", "5:14: unknown key 'typ' in parameter 'a'; did you mean 'type'?"),
         (STEP + "    if_: x\n", "5:5: unknown key 'if_' in a step; did you mean 'if'?"),
+        (STEP + "on: [{event: node.ofline}]\n", "5:14: `event` 'node.ofline'"),
+        (STEP + "on: [{event: instance.crash_loop}]\n", "5:14: not yet: `instance.crash_loop`"),
+        (STEP + "on: [{event: run.failed}]\n", "5:6: `on` with `run.failed` needs `pipeline`"),
+        (STEP + "on: [{event: node.offline, pipeline: q}]\n", "5:6: `on` takes `pipeline` for events of runs only"),
+        (STEP + "on: [{event: schedule.missed}]\n", "5:6: `schedule.missed` is about no node"),
+        (STEP + "on: [{event: node.offline, params: {x: 1}}]\n", "5:6: there is no parameter 'x'"),
+        (STEP + "on: [{event: task.failed, pipeline: p}]\n", "5:6: the pipeline would start itself"),
         # the fleet
         (STEP + "rollout: {max_parallel: 0}\n", "5:25: `max_parallel` must be between 1 and 100000, not 0"),
         (
@@ -157,7 +164,6 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + 'concurrency: {group: "a-${{ params.x }}"}\n', "5:25: there is no parameter 'x'"),
         (STEP + 'approval: {message: "to ${{ node.name }}"}\n', "5:25: `node` is not known before a run begins"),
         (STEP + "approval: {by: viewer}\n", "5:16: `by` 'viewer'"),
-        (STEP + "on: [{event: x}]\n", "5:1: not yet: `on`"),
         (STEP + "files: [a]\n", "5:1: not yet: `files`"),
         (STEP + "params: {a: {type: secret}}\n", "5:20: not yet: secret parameters"),
         (STEP + "    if: ${{ instance.name == 'x' }}\n", "5:9: not yet: `instance` in expressions"),

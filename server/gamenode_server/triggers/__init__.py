@@ -1,0 +1,1 @@
+"""Pipelines that start because something happened."""
