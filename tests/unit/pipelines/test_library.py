@@ -39,7 +39,11 @@ def run(step: StepPlan, plan: Plan) -> str:
 def test_they_are_what_is_promised() -> None:
     assert list(shipped()) == [
         "build-game-image",
+        "cleanup",
+        "collect-logs",
         "deploy-game-server",
+        "drain-node",
+        "health",
         "hello",
         "host-report",
         "remove-game-server",
