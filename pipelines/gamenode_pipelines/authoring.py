@@ -98,6 +98,7 @@ class Pipeline(_Fields):
     rollout: Mapping[str, Value | Span] | None = field(default=None, kw_only=True)
     concurrency: Mapping[str, str] | None = field(default=None, kw_only=True)
     approval: Mapping[str, str] | None = field(default=None, kw_only=True)
+    files: Sequence[str] | None = field(default=None, kw_only=True)
     timeout: Span | None = field(default=None, kw_only=True)
     schedule: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
     on: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)

@@ -154,6 +154,10 @@ class _Work:
             raise GameNodeError(Code.LIMIT_EXCEEDED, f"pipelines are more than {MAX_DEPTH} deep in one another: {way}")
         found = self._find(name)
         other = found.spec
+        if other.files:
+            raise GameNodeError(
+                Code.INVALID_ARGUMENT, f"pipeline {name!r} has `files`, which travel only with runs of its own"
+            )
         deepest = max(len(step.id) for step in (*other.steps, *other.finally_))
         if len(own.id) + 1 + deepest > MAX_ID:
             raise GameNodeError(

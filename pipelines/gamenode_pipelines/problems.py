@@ -48,9 +48,6 @@ _SHAPES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("steps", "*", "limits"): LimitsSpec,
 }
 _NOT_YET: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
-    (): {
-        "files": "`files`; write them in a step, or put them on the nodes beforehand",
-    },
     ("params", "*"): {"pattern": "`pattern`; check the value in a step"},
     ("steps", "*"): {
         "secrets": "`secrets`; read them on the node",

@@ -248,6 +248,9 @@ class PipelineSpec(Model):
     rollout: RolloutSpec | None = Field(None, description="How a run moves over its nodes.")
     concurrency: ConcurrencySpec | None = Field(None, description="What may not happen twice at once.")
     approval: ApprovalSpec | None = Field(None, description="Who must agree before a run begins.")
+    files: Annotated[tuple[Text, ...], BeforeValidator(check.files)] = Field(
+        (), description="Files beside this one that travel along, into the folder where steps work."
+    )
     timeout: Duration | None = Field(None, description="How long a task may take, `finally` aside; left out: 1h.")
     schedule: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(as_list)] = Field(
         (), description="When it starts by itself: one schedule, or a list of them."

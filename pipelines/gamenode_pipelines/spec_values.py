@@ -23,6 +23,10 @@ STEP_ID: Final = r"[a-z][a-z0-9_]{0,62}"
 ENV_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
 SIGNALS: Final = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
 SHELLS: Final = ("sh", "bash", "python", "none")
+#: Files that travel with a pipeline, and bytes of one and of all.
+MAX_FILES: Final = 100
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_FILES_BYTES: Final = 2 << 20
 #: Names of environment variables that are the agent's own begin with it.
 RESERVED_ENV: Final = "GAMENODE_"
 
@@ -161,6 +165,22 @@ def select(value: object) -> str:
         raise ValueError("expressions are not allowed in a selector")
     asked(selectors.parse, text)
     return text
+
+
+def files(value: object) -> tuple[str, ...]:
+    """Paths of files beside the pipeline's own, each once, none outside of its folder."""
+    found = texts(value)
+    if len(found) > MAX_FILES:
+        raise ValueError(f"names {len(found)} files; at most {MAX_FILES} can be")
+    for path in found:
+        parts = path.split("/")
+        if not path or path.startswith(("/", "~")) or ".." in parts or "" in parts or "." in parts or len(path) > 200:
+            raise ValueError(f"{shown(path)} must be the path of a file beside the pipeline's, like maps/list.txt")
+        if any(not character.isprintable() or character in "\\${" for character in path):
+            raise ValueError(f"{shown(path)} has a character that a file's name cannot have here")
+    if len(set(found)) < len(found):
+        raise ValueError("names a file twice")
+    return found
 
 
 def retry_kinds(value: object) -> object:

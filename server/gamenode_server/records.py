@@ -57,6 +57,8 @@ class PipelineVersion:
     created_at: float
     created_by: str
     shipped: bool = False
+    #: A `Bundle` with the files that travel along and no plan; empty for none.
+    files: bytes = b""
 
     @property
     def removed(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +15,14 @@ import click
 from gamenode_console import texts
 from gamenode_console.cli.client import Client
 from gamenode_console.documents import Document
-from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline
 from gamenode_proto.v1 import common_pb2
 from gamenode_proto.v1.pipeline_management_pb2 import PipelineSource
+from gamenode_proto.v1.plan_pb2 import BundleFile
 
 #: A pipeline file that is larger is refused by the server; there is no sense in sending it.
 MAX_FILE = 1 << 20
+_FILES = re.compile(r"^files:", re.MULTILINE)
 
 
 def read_text(name: str) -> str:
@@ -53,7 +57,48 @@ def read_sources(names: Sequence[str]) -> list[PipelineSource]:
     """Pipeline files, in their order. Raises GameNodeError for what cannot be read, and for standard input twice."""
     if names.count("-") > 1:
         raise click.UsageError("standard input (-) can be read only once")
-    return [PipelineSource(file=shown(name), text=read_text(name)) for name in names]
+    return [_source(name) for name in names]
+
+
+def _source(name: str) -> PipelineSource:
+    """A pipeline file, with the files that its pipelines name."""
+    text = read_text(name)
+    folder = Path.cwd() if name == "-" else Path(name).parent
+    files = [read_beside(folder, path, shown(name)) for path in _files_named(text, name)]
+    return PipelineSource(file=shown(name), text=text, files=files)
+
+
+def _files_named(text: str, name: str) -> list[str]:
+    """What the pipelines of a text name under `files`; of a text that is not good nothing: the server says why."""
+    if not _FILES.search(text):
+        return []
+    from gamenode_pipelines.load import load_pipelines
+
+    try:
+        loaded = load_pipelines(text, shown(name))
+    except InvalidPipeline:
+        return []
+    return list(dict.fromkeys(path for pipeline in loaded for path in pipeline.spec.files))
+
+
+def read_beside(folder: Path, path: str, file: str) -> BundleFile:
+    """A file beside a pipeline's. Raises GameNodeError where there is none, it is too large, or lies elsewhere."""
+    place = folder / path
+    try:
+        real = place.resolve(strict=True)
+        if not real.is_relative_to(folder.resolve()):
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"{file}: files: {path} leads out of the pipeline's folder")
+        if not real.is_file():
+            raise GameNodeError(Code.INVALID_ARGUMENT, f"{file}: files: {path} is not a file")
+        with real.open("rb") as opened:
+            content = opened.read(MAX_FILE + 1)
+            mode = 0o755 if os.fstat(opened.fileno()).st_mode & 0o100 else 0o644
+    except OSError as error:
+        said = f"{file}: files: cannot read {path}: {error.strerror or error}"
+        raise GameNodeError(Code.INVALID_ARGUMENT, said) from error
+    if len(content) > MAX_FILE:
+        raise GameNodeError(Code.INVALID_ARGUMENT, f"{file}: files: {path} is larger than 1 MiB")
+    return BundleFile(path=path, content=content, mode=mode)
 
 
 def is_file(name: str) -> bool:

@@ -20,6 +20,10 @@ def pipeline(message: pipeline_management_pb2.Pipeline) -> Document:
         "sha256": message.sha256,
         "shipped": message.shipped,
         "removed": message.removed,
+        "files": [
+            {"path": file.path, "size": file.size, "mode": f"{file.mode:o}", "sha256": file.sha256}
+            for file in message.files
+        ],
     }
 
 

@@ -65,18 +65,24 @@ class PipelineSource(_message.Message):
 
     FILE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     file: _builtins.str
     """Where the text comes from, for messages."""
     text: _builtins.str
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.BundleFile]:
+        """Those that its pipelines name under `files`."""
+
     def __init__(
         self,
         *,
         file: _builtins.str = ...,
         text: _builtins.str = ...,
+        files: _abc.Iterable[_plan_pb2.BundleFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "files", b"files", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,6 +176,7 @@ class Pipeline(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     SHIPPED_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     description: _builtins.str
@@ -177,11 +184,15 @@ class Pipeline(_message.Message):
     created_at: _builtins.float
     created_by: _builtins.str
     sha256: _builtins.str
-    """Hex SHA-256 of the text."""
+    """Hex SHA-256 of the text, and of its files where it has some."""
     shipped: _builtins.bool
     """Came with the program."""
     removed: _builtins.bool
     """This version took the pipeline out of use; it has no text."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredFile]:
+        """The files that travel with it, without their contents."""
+
     def __init__(
         self,
         *,
@@ -194,14 +205,46 @@ class Pipeline(_message.Message):
         sha256: _builtins.str = ...,
         shipped: _builtins.bool = ...,
         removed: _builtins.bool = ...,
+        files: _abc.Iterable[Global___StoredFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "description", b"description", "name", b"name", "removed", b"removed", "sha256", b"sha256", "shipped", b"shipped", "text", b"text", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "description", b"description", "files", b"files", "name", b"name", "removed", b"removed", "sha256", b"sha256", "shipped", b"shipped", "text", b"text", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pipeline: _TypeAlias = Pipeline  # noqa: Y015
+
+@_typing.final
+class StoredFile(_message.Message):
+    """A file that travels with a pipeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    size: _builtins.int
+    mode: _builtins.int
+    sha256: _builtins.str
+    """Hex."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        size: _builtins.int = ...,
+        mode: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "path", b"path", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredFile: _TypeAlias = StoredFile  # noqa: Y015
 
 @_typing.final
 class ListPipelinesRequest(_message.Message):

@@ -18,6 +18,7 @@ from gamenode_pipelines.inlining import Find
 from gamenode_pipelines.load import LoadedPipeline, load_pipelines
 from gamenode_pipelines.plan import Plan, Scalar
 from gamenode_proto.codec.plan import bundle_bytes
+from gamenode_server.controller.files import unpacked
 from gamenode_server.controller.shelf import versions_named
 
 V = TypeVar("V")
@@ -78,17 +79,18 @@ class Compiler:
         version: int,
         find: Find,
         task_timeout: float = 0.0,
+        files: bytes = b"",
     ) -> Compiled:
         """The plan of the one pipeline in a text; `task_timeout` replaces the pipeline's own where it is not 0.
 
-        `find` finds the pipelines that it names.
+        `find` finds the pipelines that it names; `files` (`files.packed`) travel along.
 
         INVALID_ARGUMENT where the text is no single pipeline or the parameters do not fit, each named.
         """
         if task_timeout < 0:
             raise GameNodeError(Code.INVALID_ARGUMENT, "a timeout cannot be negative")
         given = tuple(sorted((name, type(value).__name__, value) for name, value in params.items()))
-        key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), version, task_timeout, given)
+        key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), files, version, task_timeout, given)
         compiled = self._compiled.get(key)
         if compiled is None or compiled.named != versions_named(compiled.loaded.spec, find):
             loaded = await self.load(text, file)
@@ -97,7 +99,7 @@ class Compiler:
                     Code.INVALID_ARGUMENT, f"{file}: one pipeline can be run at a time, this text has {len(loaded)}"
                 )
             compiled = await _beside(
-                _compile, loaded[0], params, version, task_timeout, find, large=len(text) > INLINE_TEXT
+                _compile, loaded[0], params, version, task_timeout, find, files, large=len(text) > INLINE_TEXT
             )
             self._compiled.put(key, compiled)
         return compiled
@@ -108,11 +110,11 @@ async def _beside(function: Callable[..., V], *args: object, large: bool) -> V:
 
 
 def _compile(
-    loaded: LoadedPipeline, params: Mapping[str, Scalar], version: int, timeout: float, find: Find
+    loaded: LoadedPipeline, params: Mapping[str, Scalar], version: int, timeout: float, find: Find, files: bytes
 ) -> Compiled:
     plan = compile_plan(loaded.spec, params, version=version, find=find)
     if timeout:
         plan = replace(plan, timeout=timeout)
-    bundle = bundle_bytes(plan)
+    bundle = bundle_bytes(plan, unpacked(files) if files else ())
     named = versions_named(loaded.spec, find)
     return Compiled(loaded, plan, bundle, hashlib.sha256(bundle).hexdigest(), named)

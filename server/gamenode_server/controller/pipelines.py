@@ -21,11 +21,13 @@ class Source:
     name: str
     text: str
     description: str
+    #: As `files.packed` makes them.
+    files: bytes = b""
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Hex SHA-256 of the text, and of the files where there are some."""
+        return hashlib.sha256(self.text.encode() + (b"\0" + self.files if self.files else b"")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def _apply(tx: Tx, source: Source, *, by: str, shipped: bool, dry_run: bool) -> 
         created_at=tx.now,
         created_by=by,
         shipped=shipped,
+        files=source.files,
     )
     if not dry_run:
         tx.put_pipeline(version)

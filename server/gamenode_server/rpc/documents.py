@@ -13,6 +13,7 @@ from gamenode_proto.codec.states import ADMIN_STATE, NODE_STATE
 from gamenode_proto.codec.values import scalar_from_proto, scalar_to_proto
 from gamenode_proto.codec.work import run_to_proto, task_to_proto
 from gamenode_proto.v1 import common_pb2, nodes_pb2, pipeline_management_pb2
+from gamenode_server.controller.files import stored_files
 from gamenode_server.controller.slots import holds_slot, host_facts
 from gamenode_server.records import Node, PipelineVersion
 from gamenode_server.sessions import Sessions
@@ -75,6 +76,7 @@ def pipeline_document(pipeline: PipelineVersion) -> pipeline_management_pb2.Pipe
         sha256=pipeline.sha256,
         shipped=pipeline.shipped,
         removed=pipeline.removed,
+        files=stored_files(pipeline.files),
     )
 
 

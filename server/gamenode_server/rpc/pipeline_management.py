@@ -18,6 +18,7 @@ from gamenode_server.audit import recording
 from gamenode_server.controller import turns
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.explain import World, explain_run
+from gamenode_server.controller.files import file_problems, files_of, packed
 from gamenode_server.controller.pipelines import Source, apply_pipelines, remove_pipelines
 from gamenode_server.controller.resolve import Resolution, resolve_task
 from gamenode_server.controller.shelf import inlining_problems, shelf
@@ -61,13 +62,15 @@ class PipelineManagement(pipeline_management_pb2_grpc.PipelineManagementServicer
                 problems.extend(pipeline.warnings)
                 if pipeline.name in sources:
                     problems.append(Problem(source.file, 1, 1, f"pipeline {pipeline.name!r} is given twice"))
-                sources[pipeline.name] = Source(pipeline.name, pipeline.text, pipeline.spec.description)
+                problems.extend(file_problems(pipeline, source))
+                files = packed(files_of(pipeline, source))
+                sources[pipeline.name] = Source(pipeline.name, pipeline.text, pipeline.spec.description, files)
                 read.append((pipeline, source))
         find = shelf(self._core.store.view.pipelines, {pipeline.name: pipeline.spec for pipeline, _ in read})
         for pipeline, source in read:
             problems.extend(inlining_problems(pipeline, source.file, source.text, find))
-        files = [(pipeline, source.file, source.text) for pipeline, source in read]
-        problems.extend(await circle_problems(files, self._core.store.view.pipelines, self._core.compiler))
+        new = [(pipeline, source.file, source.text) for pipeline, source in read]
+        problems.extend(await circle_problems(new, self._core.store.view.pipelines, self._core.compiler))
         answer = pb.ApplyPipelinesResponse(problems=map(documents.problem_document, problems))
         if any(not problem.warning for problem in problems):
             return answer

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gamenode_pipelines import placement
 from gamenode_pipelines.compile import capabilities, placement_request
 from gamenode_pipelines.compile_fleet import conduct_again, conduct_of
-from gamenode_pipelines.errors import Code, GameNodeError
+from gamenode_pipelines.errors import Code, GameNodeError, InvalidPipeline
 from gamenode_pipelines.ids import ENTROPY_BYTES, make_id
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.runs import Run
@@ -19,6 +19,7 @@ from gamenode_proto.v1 import pipeline_management_pb2 as pb
 from gamenode_server.audit import recording
 from gamenode_server.controller.compiler import Compiled
 from gamenode_server.controller.create_run import NewRun, Work, create_run
+from gamenode_server.controller.files import file_problems, files_of, packed
 from gamenode_server.controller.ports import ports_taken
 from gamenode_server.controller.retry import retry_nodes
 from gamenode_server.controller.shelf import shelf
@@ -107,10 +108,23 @@ async def compiled_for(core: Core, request: pb.RunPipelineRequest) -> Compiled:
             raise GameNodeError(Code.INVALID_ARGUMENT, "a run is of a stored pipeline or of a file, not of both")
         source = request.source
         file = source.file or "(request)"
-        return await core.compiler.compile(source.text, file, params, version=0, find=find, task_timeout=timeout)
+        (*loaded,) = await core.compiler.load(source.text, file)
+        problems = [problem for pipeline in loaded for problem in file_problems(pipeline, source)]
+        if problems:
+            raise InvalidPipeline(problems)
+        files = packed(file for pipeline in loaded for file in files_of(pipeline, source))
+        return await core.compiler.compile(
+            source.text, file, params, version=0, find=find, task_timeout=timeout, files=files
+        )
     pipeline = await stored_pipeline(core, request.name, request.version)
     return await core.compiler.compile(
-        pipeline.text, pipeline.name, params, version=pipeline.version, find=find, task_timeout=timeout
+        pipeline.text,
+        pipeline.name,
+        params,
+        version=pipeline.version,
+        find=find,
+        task_timeout=timeout,
+        files=pipeline.files,
     )
 
 
@@ -185,7 +199,7 @@ async def _latest(core: Core, run: Run) -> Work:
     pipeline = await stored_pipeline(core, run.pipeline, 0)
     find = shelf(core.store.view.pipelines)
     compiled = await core.compiler.compile(
-        pipeline.text, pipeline.name, run.params, version=pipeline.version, find=find
+        pipeline.text, pipeline.name, run.params, version=pipeline.version, find=find, files=pipeline.files
     )
     return _work(compiled)
 

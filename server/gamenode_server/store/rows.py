@@ -139,12 +139,13 @@ def pipeline_row(pipeline: PipelineVersion) -> Row:
         pipeline.created_at,
         pipeline.created_by,
         int(pipeline.shipped),
+        pipeline.files,
     )
 
 
 def pipeline_of(row: Any) -> PipelineVersion:
     """The pipeline in a row of `pipelines`."""
-    name, version, text, description, sha256, created_at, created_by, shipped = row
+    name, version, text, description, sha256, created_at, created_by, shipped, files = row
     return PipelineVersion(
         name=name,
         version=version,
@@ -154,6 +155,7 @@ def pipeline_of(row: Any) -> PipelineVersion:
         created_at=created_at,
         created_by=created_by,
         shipped=bool(shipped),
+        files=bytes(files) if isinstance(files, bytes) else files.encode(),
     )
 
 

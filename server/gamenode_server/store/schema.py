@@ -22,10 +22,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 #: The newest revision in `migrations/versions`; what a database of this program is at.
-REVISION = "0003"
+REVISION = "0004"
 #: Marks the file as ours (SQLite's `application_id`): "GNOD".
 APPLICATION_ID = 0x474E4F44
 
@@ -77,6 +78,7 @@ pipelines = Table(
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("shipped", SmallInteger, nullable=False),
+    Column("files", LargeBinary, nullable=False, server_default=text("''")),
 )
 
 runs = Table(

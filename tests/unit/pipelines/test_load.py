@@ -164,7 +164,8 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + 'concurrency: {group: "a-${{ params.x }}"}\n', "5:25: there is no parameter 'x'"),
         (STEP + 'approval: {message: "to ${{ node.name }}"}\n', "5:25: `node` is not known before a run begins"),
         (STEP + "approval: {by: viewer}\n", "5:16: `by` 'viewer'"),
-        (STEP + "files: [a]\n", "5:1: not yet: `files`"),
+        (STEP + "files: [../a]\n", "5:1: `files` '../a' must be the path of a file beside"),
+        (STEP + "files: [a, a]\n", "5:1: `files` names a file twice"),
         (STEP + "params: {a: {type: secret}}\n", "5:20: not yet: secret parameters"),
         (STEP + "    if: ${{ instance.name == 'x' }}\n", "5:9: not yet: `instance` in expressions"),
         # values
