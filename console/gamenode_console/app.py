@@ -25,6 +25,7 @@ from gamenode_console.screens.help import Help
 from gamenode_console.screens.keeping import Keeping
 from gamenode_console.screens.leaving import Leaving
 from gamenode_console.screens.operations import Operations
+from gamenode_console.screens.steering import Steering
 from gamenode_console.screens.view import View
 from gamenode_console.screens.views import VIEWS
 from gamenode_console.terminal.driver import PatientApp
@@ -63,6 +64,7 @@ class ConsoleApp(PatientApp[Farewell]):
         self.world = world
         self.options = options
         self.operations = Operations(self)
+        self.steering = Steering(self)
         self.commanding = Commanding(self)
         self.keeping = Keeping(self, options.state_dir)
         self._clock = clock

@@ -22,7 +22,7 @@ from gamenode_console.screens.logs import Logs
 from gamenode_console.screens.run import RunDetail
 from gamenode_console.screens.runs import Runs
 from gamenode_console.widgets.table import Table
-from gamenode_proto.v1 import pipeline_management_pb2, work_pb2
+from gamenode_proto.v1 import common_pb2, pipeline_management_pb2, work_pb2
 from support import screenshots
 from support.desk import NOW, FakeCore, FrozenClock, console, filled_world
 from support.views import Answers, run_update
@@ -38,6 +38,9 @@ class Gateway(Answers):
         self.state.label_node = self._label
         self.pipelines.resolve = self._resolve
         self.pipelines.explain = self._explain
+        self.pipelines.pause = self._pause
+        self.pipelines.decide = self._decide
+        self.state.set_admin_state = self._admin
         self.pipelines.get = self._text
 
     async def _label(self, node: str, *, set: dict[str, str], remove: list[str]) -> None:
@@ -45,6 +48,15 @@ class Gateway(Answers):
 
     async def _resolve(self, run: str, *, node: str, outcome: str, reason: str) -> None:
         self.made.append(("resolve", run, node, outcome, reason))
+
+    async def _pause(self, run: str, *, paused: bool, reason: str) -> None:
+        self.made.append(("pause", run, paused, reason))
+
+    async def _decide(self, run: str, *, approved: bool, step: str, node: str, reason: str) -> None:
+        self.made.append(("decide", run, approved, step, node, reason))
+
+    async def _admin(self, nodes: list[str], *, state: int, deadline: float) -> None:
+        self.made.append(("admin", tuple(nodes), state, deadline))
 
     async def _explain(self, run: str) -> pipeline_management_pb2.ExplainRunResponse:
         return pipeline_management_pb2.ExplainRunResponse(summary="waits for eu-2, offline")
@@ -237,6 +249,37 @@ async def test_a_decision_is_typed_with_its_reason_and_asked_again(tmp_path: Pat
         await desk.press("y")
         await app.workers.wait_for_complete()
         assert gateway.made == [("resolve", "aaaaaaaaaaaa", "eu-1", "succeeded", "looked myself")]
+
+
+async def test_runs_are_steered_and_nodes_emptied_by_command(tmp_path: Path, gateway: Gateway) -> None:
+    app = console(tmp_path, gateway=gateway)
+    async with app.run_test(size=(110, 30)) as pilot:
+        desk = Desk(app, pilot)
+        for line, asked in (
+            ("pause aaaaaaaaaaaa look first", False),
+            ("resume aaaaaaaaaaaa", False),
+            ("approve aaaaaaaaaaaa", True),
+            ("approve aaaaaaaaaaaa ask eu-1", True),
+            ("reject aaaaaaaaaaaa ask not now", True),
+            ("drain eu-1 10m", True),
+        ):
+            assert app.commanding.do(line) == ""
+            if asked:
+                await desk.shows(Confirm)
+                await desk.press("y")
+            await app.workers.wait_for_complete()
+        assert app.commanding.do("reject aaaaaaaaaaaa ask").startswith("it needs more")
+        assert app.commanding.do("pause zzzz") != ""
+        assert app.commanding.do("drain eu-1 soon") != ""
+        node = app.operations.node("eu-1").id
+        assert gateway.made == [
+            ("pause", "aaaaaaaaaaaa", True, "look first"),
+            ("pause", "aaaaaaaaaaaa", False, ""),
+            ("decide", "aaaaaaaaaaaa", True, "", "", ""),
+            ("decide", "aaaaaaaaaaaa", True, "ask", "eu-1", ""),
+            ("decide", "aaaaaaaaaaaa", False, "ask", "", "not now"),
+            ("admin", (node,), common_pb2.ADMIN_STATE_DRAINING, 600.0),
+        ]
 
 
 async def test_labels_go_to_every_marked_node_after_a_question(tmp_path: Path, gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ from textual.suggester import Suggester
 from gamenode_console.model import commandline
 from gamenode_console.model.commandline import COMMANDS, Command, Line
 from gamenode_console.screens.operations import OUTCOMES
+from gamenode_console.screens.steering import BEFORE
 from gamenode_console.widgets.prompt import Question
 from gamenode_pipelines.errors import Code, GameNodeError
 
@@ -90,6 +91,17 @@ class Commanding:
                 operations.label([operations.node(words[0])], words[1:])
             case "resolve":
                 operations.resolve(words[0], words[1], words[2], " ".join(words[3:]))
+            case "pause":
+                app.steering.pause(words[0], " ".join(words[1:]))
+            case "resume":
+                app.steering.resume(words[0])
+            case "approve":
+                step, node = words[1] if len(words) > 1 else BEFORE, words[2] if len(words) > 2 else ""
+                app.steering.decide(words[0], step, node, approved=True)
+            case "reject":
+                app.steering.decide(words[0], words[1], "", approved=False, reason=" ".join(words[2:]))
+            case "drain":
+                app.steering.drain(words[0], words[1] if len(words) > 1 else "")
             case "enrol":
                 operations.enrol()
             case "export":

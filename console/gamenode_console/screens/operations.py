@@ -86,7 +86,7 @@ class Operations:
         lines = [f"{run.pipeline} {run.id}: {blast.tally(run.counts)}" for run in runs[: blast.LISTED]]
         lines.append("What runs is ended, with its grace; `finally` steps still run; finished steps stay done.")
         question = Blast(f"Cancel {what}?", "Cancel it", reach, tuple(lines), str(nodes) if reach == 3 else "")
-        if not await self._sure(question):
+        if not await self.sure(question):
             return
         await self._app.core.ask(lambda gateway: gateway.pipelines.cancel([run.id for run in runs]))
         self._app.tell(f"cancelling {what}")
@@ -104,7 +104,7 @@ class Operations:
             blast.level(failed, len(self._app.world.nodes)),
             (f"{failed} of {run.total} nodes; the same version and parameters.",),
         )
-        if not await self._sure(question):
+        if not await self.sure(question):
             return
         new = await self._app.core.ask(
             lambda gateway: gateway.pipelines.retry(
@@ -134,7 +134,7 @@ class Operations:
             fleet=len(self._app.world.nodes),
             notes=[meaning],
         )
-        if not await self._sure(question):
+        if not await self.sure(question):
             return
         state = common_pb2.ADMIN_STATE_ACTIVE if back else common_pb2.ADMIN_STATE_CORDONED
         await self._app.core.ask(
@@ -160,7 +160,7 @@ class Operations:
             question = blast.on_nodes(
                 f"Label {what}: {said}?", "Label", names, fleet=len(self._app.world.nodes), notes=[]
             )
-            if not await self._sure(question):
+            if not await self.sure(question):
                 return
         for node in nodes:
             await self._app.core.ask(partial(_set_labels, node.id, given, removed))
@@ -230,7 +230,7 @@ class Operations:
 
     async def _resolve(self, run: work_pb2.Run, node: str, outcome: str, reason: str) -> None:
         question = Blast(f"Count {node} of {run.pipeline} ({run.id}) as {outcome}?", "Decide", 1, (reason,))
-        if not await self._sure(question):
+        if not await self.sure(question):
             return
         await self._app.core.ask(
             lambda gateway: gateway.pipelines.resolve(run.id, node=node, outcome=outcome, reason=reason)
@@ -274,7 +274,8 @@ class Operations:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def _sure(self, question: Blast) -> bool:
+    async def sure(self, question: Blast) -> bool:
+        """Asks, and waits for the answer."""
         answer: bool = await self._app.push_screen_wait(Confirm(question))
         return answer
 
