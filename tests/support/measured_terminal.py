@@ -49,13 +49,11 @@ class MeasuredTerminal:
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            list(argv),
+            ["setsid", "--ctty", *argv],  # not by `preexec_fn`, which may hang beside gRPC's threads
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env={"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **env},
-            start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0) and None,
         )
         os.close(slave)
         #: What came, and when.

@@ -127,13 +127,12 @@ async def terminal(
     usual = {name: value for name, value in os.environ.items() if name not in ours}
     laid: dict[str, str | None] = {**usual, "TERM": "xterm-256color", "LANG": "C.UTF-8", **env}
     process = subprocess.Popen(
-        list(argv),
+        # Not by `preexec_fn`: what runs between fork and exec in a process with gRPC's threads may hang.
+        ["setsid", "--ctty", *argv],
         stdin=slave,
         stdout=slave,
         stderr=slave,
         env={name: value for name, value in laid.items() if value is not None},
-        start_new_session=True,
-        preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0) and None,
     )
     found = Terminal(process, master, slave, size)
     try:

@@ -97,6 +97,8 @@ class Scheduler:
         self._clock = clock
         self._tick = tick
         self._known: dict[str, _Known] = {}
+        #: Held while entries are replaced: by what was read before a change, the change would be lost.
+        self._reading = asyncio.Lock()
 
     def entries(self) -> list[Entry]:
         """Every schedule, by name."""
@@ -135,6 +137,10 @@ class Scheduler:
 
     async def sync(self) -> None:
         """Reads the schedules of pipelines that are new or have changed, and forgets those that are gone."""
+        async with self._reading:
+            await self._sync()
+
+    async def _sync(self) -> None:
         stored = self._pipelines()
         for name in set(self._known) - set(stored):
             del self._known[name]
@@ -200,8 +206,9 @@ class Scheduler:
 
     async def set_paused(self, op: Callable[[Tx], dict[str, Progress]]) -> None:
         """Carries out `progress.set_paused`, and goes on from what it has made."""
-        changed = await self._store.apply(op)
-        for entry in self.entries():
-            if entry.name in changed:
-                entry.progress = changed[entry.name]
-                entry.due = 0.0
+        async with self._reading:
+            changed = await self._store.apply(op)
+            for entry in self.entries():
+                if entry.name in changed:
+                    entry.progress = changed[entry.name]
+                    entry.due = 0.0
