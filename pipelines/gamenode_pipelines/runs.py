@@ -27,7 +27,38 @@ from gamenode_pipelines.gates import Approval, Concurrency, Decision, Hold
 from gamenode_pipelines.placement import ANYTHING, Requires
 from gamenode_pipelines.plan import Scalar
 from gamenode_pipelines.rollout import NO_LIMIT, Rollout
+from gamenode_pipelines.run_events import (
+    PauseOver,
+    RunAdmitted,
+    RunCancelRequested,
+    RunCreated,
+    RunDecided,
+    RunEvent,
+    RunPaused,
+    RunResumed,
+    StepDecided,
+    TaskChanged,
+)
 from gamenode_pipelines.states import RunState, TaskState
+
+__all__ = [
+    "PauseOver",
+    "Run",
+    "RunAdmitted",
+    "RunCancelRequested",
+    "RunCreated",
+    "RunDecided",
+    "RunEvent",
+    "RunPaused",
+    "RunResumed",
+    "StepDecided",
+    "TaskChanged",
+    "decided",
+    "decision_key",
+    "may_assign",
+    "step",
+    "stops_starting",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,76 +107,6 @@ class Run:
     def begun(self) -> bool:
         """Whether its first task could start: since then it holds its group."""
         return self.started_at > 0
-
-
-@dataclass(frozen=True, slots=True)
-class RunCreated:
-    """The run and its pending tasks are stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskChanged:
-    """One task went from one state to another."""
-
-    old: TaskState
-    new: TaskState
-
-
-@dataclass(frozen=True, slots=True)
-class RunCancelRequested:
-    """Somebody wants the run to end."""
-
-    cancel: CancelInfo
-
-
-@dataclass(frozen=True, slots=True)
-class RunDecided:
-    """Somebody has said whether the run may begin."""
-
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class StepDecided:
-    """Somebody has said whether tasks may go on behind a step."""
-
-    key: str
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class RunAdmitted:
-    """The run's group is free, and it is the run's turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunPaused:
-    """Nothing further of it is to start."""
-
-    hold: Hold
-
-
-@dataclass(frozen=True, slots=True)
-class RunResumed:
-    """What was paused is to go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class PauseOver:
-    """The time may have come for the next tasks (`next_at`)."""
-
-
-RunEvent = (
-    RunCreated
-    | TaskChanged
-    | RunCancelRequested
-    | RunDecided
-    | StepDecided
-    | RunAdmitted
-    | RunPaused
-    | RunResumed
-    | PauseOver
-)
 
 
 def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
