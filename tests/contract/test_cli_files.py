@@ -42,7 +42,12 @@ async def test_they_are_stored_with_the_version_and_lie_in_the_workspace(tmp_pat
         data.write_text("two\n")
         assert "two" in await said(str(file))  # of the file, nothing is stored
         assert "one" in await said("carrying")
+        assert "+# file data/words.txt, mode 644" in await cluster.cli(
+            "pipeline", "diff", "carrying", str(file), code=1
+        )
         await cluster.cli("pipeline", "apply", str(file))
+        assert "-# file data/words.txt, mode 644" in await cluster.cli("pipeline", "diff", "carrying", code=1)
+        await cluster.cli("pipeline", "diff", "carrying", str(file))
         assert "two" in await said("carrying")
         assert json.loads(await cluster.cli("pipeline", "show", "carrying", "-o", "json"))["version"] == 2
         assert "unchanged" in await cluster.cli("pipeline", "apply", str(file))

@@ -74,6 +74,7 @@ def show(client: Client, name: str, version: int | None) -> None:
                     f"{document['version']}, {document['created_at'] or '-'} by {document['created_by'] or '-'}",
                 ),
                 ("Description", document["description"] or "-"),
+                *([("Files", ", ".join(file["path"] for file in document["files"]))] if document["files"] else []),
             ]
         )
         if document["parameters"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -65,18 +66,24 @@ def diff(client: Client, name: str, file: str | None, version: int | None, to: i
             return await text(gateway, version or 0), None
         newer = await text(gateway, to or 0)
         older = version or newer["version"] - 1
-        return (await text(gateway, older) if older else {**newer, "version": 0, "text": ""}), newer
+        return (await text(gateway, older) if older else {**newer, "version": 0, "text": "", "files": []}), newer
 
     older, newer = client.run(both)
     if newer is None:
         assert file is not None
         (source,) = sources.read_sources([file])
         new_name, new_text = source.file, _document_of(source.text, source.file, name)
+        new_files = [_file_line(f.path, f"{f.mode:o}", hashlib.sha256(f.content).hexdigest()) for f in source.files]
     else:
         new_name, new_text = f"{name} v{newer['version']}", newer["text"]
+        new_files = _file_lines(newer)
     lines = list(
         difflib.unified_diff(
-            older["text"].splitlines(), new_text.splitlines(), f"{name} v{older['version']}", new_name, lineterm=""
+            [*older["text"].splitlines(), *_file_lines(older)],
+            [*new_text.splitlines(), *sorted(new_files)],
+            f"{name} v{older['version']}",
+            new_name,
+            lineterm="",
         )
     )
 
@@ -91,6 +98,15 @@ def diff(client: Client, name: str, file: str | None, version: int | None, to: i
     if not lines:
         client.say(f"{name} v{older['version']} and {new_name} are the same")
     return ExitCode.FAILED if lines else ExitCode.OK
+
+
+def _file_lines(document: Document) -> list[str]:
+    """The files of a stored version, one a line behind its text."""
+    return sorted(_file_line(file["path"], file["mode"], file["sha256"]) for file in document["files"])
+
+
+def _file_line(path: str, mode: str, sha256: str) -> str:
+    return f"# file {path}, mode {mode}, sha256 {sha256[:16]}…"
 
 
 def _document_of(text: str, file: str, name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import assert_never
 
 from gamenode_pipelines import runs, tasks
@@ -49,6 +50,8 @@ from gamenode_server.store.tx import Tx
 
 #: How many tasks one transaction makes, gives out or ends; the rest goes on in the next one (`ContinueRun`).
 CHUNK = 500
+#: When a group becomes free, so many of those that wait for it are looked at; the others when runs are settled.
+_NEXT_IN_GROUP = 20
 
 
 class Moves:
@@ -66,6 +69,8 @@ class Moves:
         self._nodes: dict[str, None] = {}
         self._unfinished: dict[str, None] = {}
         self._budget = CHUNK
+        #: Of groups that were looked at, the task that holds each, or nothing.
+        self._holders: dict[str, str] = {}
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -161,9 +166,8 @@ class Moves:
         if holds_slot(old) and not holds_slot(new):
             self.fill(new.node.id)
         if old.state is not new.state:
-            if new.group and new.state.ended:
-                for other in self.live_tasks_in(new.group):
-                    self.fill(other.node.id)
+            if new.group:
+                self._moved_in_group(new)
             self.run_event(new.run_id, TaskChanged(old.state, new.state))
 
     def run_event(self, run_id: str, event: RunEvent) -> Run:
@@ -176,6 +180,23 @@ class Moves:
         for effect in effects:
             self._todo.append((run_id, effect))
         return new
+
+    def _moved_in_group(self, task: Task) -> None:
+        if turns.holds(task):
+            self._holders[task.group] = task.id
+        elif self._holders.get(task.group) == task.id:
+            del self._holders[task.group]
+        if task.state.ended:
+            waiting = (other for other in self.live_tasks_in(task.group) if other.state is TaskState.PENDING)
+            for other in islice(waiting, _NEXT_IN_GROUP):
+                self.fill(other.node.id)
+
+    def _is_free(self, task: Task) -> bool:
+        """Whether nobody else holds the task's group."""
+        if task.group not in self._holders:
+            holder = turns.in_the_way(task, self.live_tasks_in(task.group))
+            self._holders[task.group] = holder.id if holder is not None else ""
+        return self._holders[task.group] in ("", task.id)
 
     def cancel_task(self, task: Task, cancel: CancelInfo) -> None:
         """Ends one task of a run that goes on: at once, or as soon as its agent has heard of it."""
@@ -344,4 +365,4 @@ class Moves:
         run = self.run(task.run_id)
         if task.position >= run.started or not runs.may_assign(run):
             return False
-        return not task.group or turns.in_the_way(task, self.live_tasks_in(task.group)) is None
+        return not task.group or self._is_free(task)
