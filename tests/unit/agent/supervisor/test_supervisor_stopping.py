@@ -26,6 +26,7 @@ GRACE = 0.3
 DAEMON = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+here, there = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -40,6 +41,9 @@ if os.fork() == 0:
         time.sleep(60)
     os._exit(0)
 os.wait()
+if "scrub" in sys.argv:  # it has gone when its environment has: its end of the pipe closes with that
+    os.close(there)
+    os.read(here, 1)
 if "stay" in sys.argv:
     time.sleep(60)
 """
