@@ -22,6 +22,7 @@ from benchmarks import (
     footprint,
     log_path,
     reference,
+    run_of_many,
     run_path,
 )
 from support.cluster import running_cluster
@@ -51,6 +52,7 @@ async def _measure() -> dict[str, Any]:
     figures["table"] = await console_table.measure()
     figures["console_log"] = await console_log.measure()
     figures["console"] = await asyncio.to_thread(console_fleet.measure)
+    figures["many"] = await asyncio.to_thread(run_of_many.measure)
     figures["reference"] = {str(slots): _median(results) for slots, results in bare.items()}
     figures["run"] = _median(runs)
     return figures
@@ -123,6 +125,7 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
         console_table.printed(figures["table"]),
         *console_log.printed(figures["console_log"]),
         *console_fleet.printed(figures["console"]),
+        run_of_many.table(figures["many"]),
     ]
 
 
