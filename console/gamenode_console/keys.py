@@ -110,6 +110,7 @@ KEYS: tuple[Key, ...] = (
     Key("log.wrap", "w", "wrap", "wrap long lines, or cut them", "wrap"),
     Key("log.open", "enter", "open_line", "all of a line, with JSON by its parts, or close it", "open"),
     Key("nodes.cordon", "C", "cordon", "cordon, or uncordon: no new tasks"),
+    Key("nodes.drain", "D", "drain", "empty it; what is left after a while is cancelled"),
     Key("nodes.label", "L", "label", "set and remove labels", "label"),
     Key("nodes.enrol", "plus", "enrol", "enrol a node: the line that joins it", "enrol"),
     Key("nodes.describe", "d", "describe", "everything that is known of it"),

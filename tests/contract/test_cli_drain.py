@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -51,13 +52,15 @@ async def test_a_node_is_emptied_and_what_is_left_is_cancelled_at_the_deadline(t
         await cluster.cli("pipeline", "run", "hello", "--node", "eu-1", "--wait")
 
 
-async def test_without_a_deadline_it_waits_and_a_node_that_is_let_go_ends_the_waiting(tmp_path: Path) -> None:
+async def test_without_a_deadline_it_waits_for_as_long_as_it_takes(tmp_path: Path) -> None:
     async with running_cluster(tmp_path / "c", agents=["eu-1"]) as cluster, cluster.gateway() as gateway:
         gate = tmp_path / "gate"
         run = await start_run(gateway, HELD, gate=str(gate))
         await cluster.cli("node", "drain", "eu-1", "--instances", "stop", code=2)
+        await cluster.cli("node", "drain", "eu-1", "--timeout", "1s", code=2)
+        await cluster.cli("node", "drain", "eu-1", "--deadline", "31d", code=2)
         await cluster.cli("node", "drain", "nobody", code=3)
-        await cluster.cli("node", "drain", "eu-1")
+        await cluster.cli("node", "drain", "eu-1", "--wait", "--timeout", "300ms", code=7)
         gate.touch()
         assert state_of(await settled(gateway, run.run.id)) == "succeeded"
 
@@ -65,3 +68,20 @@ async def test_without_a_deadline_it_waits_and_a_node_that_is_let_go_ends_the_wa
             return bool(json.loads(await cluster.cli("node", "show", "eu-1", "-o", "json"))["drain"]["done"])
 
         await until(empty, what="the node to be empty")
+        assert "is empty, since" in await cluster.cli("status")
+
+
+async def test_waiting_for_a_node_that_somebody_lets_go_is_no_success(tmp_path: Path) -> None:
+    async with running_cluster(tmp_path / "c", agents=["eu-1"]) as cluster, cluster.gateway() as gateway:
+        gate = tmp_path / "gate"
+        run = await start_run(gateway, HELD, gate=str(gate))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cluster.cli("node", "drain", "eu-1", "--wait", code=6))
+
+            async def drained() -> bool:
+                return bool(json.loads(await cluster.cli("node", "show", "eu-1", "-o", "json"))["drain"])
+
+            await until(drained, what="the node to be drained")
+            await cluster.cli("node", "uncordon", "eu-1")
+        gate.touch()
+        assert state_of(await settled(gateway, run.run.id)) == "succeeded"

@@ -19,12 +19,13 @@ from gamenode_console.screens.confirm import Confirm
 from gamenode_console.screens.events import Events
 from gamenode_console.screens.following import REST, FollowingLog
 from gamenode_console.screens.logs import Logs
+from gamenode_console.screens.node import NodeDetail
 from gamenode_console.screens.run import RunDetail
 from gamenode_console.screens.runs import Runs
 from gamenode_console.widgets.table import Table
-from gamenode_proto.v1 import common_pb2, pipeline_management_pb2, work_pb2
+from gamenode_proto.v1 import common_pb2, nodes_pb2, pipeline_management_pb2, work_pb2
 from support import screenshots
-from support.desk import NOW, FakeCore, FrozenClock, console, filled_world
+from support.desk import NOW, FakeCore, FrozenClock, console, filled_world, node
 from support.views import Answers, run_update
 from support.waiting import until
 
@@ -280,6 +281,30 @@ async def test_runs_are_steered_and_nodes_emptied_by_command(tmp_path: Path, gat
             ("decide", "aaaaaaaaaaaa", False, "ask", "", "not now"),
             ("admin", (node,), common_pb2.ADMIN_STATE_DRAINING, 600.0),
         ]
+
+
+async def test_a_node_is_emptied_by_key_and_its_page_says_what_is_left(tmp_path: Path, gateway: Gateway) -> None:
+    app = console(tmp_path, gateway=gateway)
+    async with app.run_test(size=(110, 30)) as pilot:
+        desk = Desk(app, pilot)
+        await desk.press("2")
+        app.screen.query_one(Table).point_at("id-us-1")
+        await desk.press("D")
+        await desk.types("10m")
+        await desk.shows(Confirm)
+        assert "What is left after 10m is cancelled." in desk.text
+        await desk.press("y")
+        await app.workers.wait_for_complete()
+        assert gateway.made == [("admin", ("id-us-1",), common_pb2.ADMIN_STATE_DRAINING, 600.0)]
+        drained = node("us-1", region="us")
+        drained.admin_state = common_pb2.ADMIN_STATE_DRAINING
+        drained.drain.CopyFrom(nodes_pb2.NodeDrain(by="local:ana", reason="\x1b[2Jdisks", until=NOW + 60, left=2))
+        app.world.put_nodes([drained])
+        app.operations.open_node("id-us-1")
+        await desk.shows(NodeDetail)
+        await until(
+            lambda: "by local:ana: ␛[2Jdisks; 2 tasks left, cancelled in " in desk.text, what="the page"
+        )
 
 
 async def test_labels_go_to_every_marked_node_after_a_question(tmp_path: Path, gateway: Gateway) -> None:

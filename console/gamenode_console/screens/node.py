@@ -84,6 +84,14 @@ class NodeDetail(View):
 
         state = words.node_state(node.state)
         say("State", f"{state.replace('_', ' ')}, {words.admin_state(node.admin_state)}", state)
+        if node.HasField("drain"):
+            drain = node.drain
+            left = "empty" if drain.done else f"{drain.left} tasks left"
+            until = (
+                f", cancelled in {texts.span(drain.until - now)}" if drain.until and not drain.done else ""
+            )
+            why = f": {drain.reason}" if drain.reason else ""
+            say("Drained", f"by {drain.by}{why}; {left}{until}", "" if drain.done else "warn")
         say("Labels", ", ".join(f"{key}={value}" for key, value in sorted(node.labels.items())) or "-")
         say("Address", f"{node.address or '-'}, seen {texts.span(now - node.last_seen) if node.last_seen else '-'} ago")
         has = node.facts.resources
@@ -148,6 +156,11 @@ class NodeDetail(View):
         """Cordons it, or lets it have work again."""
         if (node := self._node) is not None:
             self._try(lambda: self.console.operations.cordon_or_back([node]))
+
+    def action_drain(self) -> None:
+        """Asks until when it is emptied."""
+        if (node := self._node) is not None:
+            self.console.steering.ask_drain(node)
 
     def action_label(self) -> None:
         """Asks for its labels."""

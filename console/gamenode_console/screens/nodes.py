@@ -82,6 +82,11 @@ class Nodes(Listing):
         except GameNodeError as error:
             self.console.complain(error)
 
+    def action_drain(self) -> None:
+        """Asks until when the node under the cursor is emptied."""
+        if (node := self.table.model.current()) is not None:
+            self.console.steering.ask_drain(node)
+
     def action_label(self) -> None:
         """Asks for labels of what is chosen."""
         self.console.operations.ask_labels(self._selected())

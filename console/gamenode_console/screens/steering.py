@@ -5,6 +5,7 @@ Every method returns at once; what takes time goes on beside the screen.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,12 @@ class Steering:
             lambda gateway: gateway.pipelines.decide(run.id, approved=approved, step=step, node=node, reason=reason)
         )
         self._app.tell(f"{what} {run.id}: {'approved' if approved else 'rejected'}")
+
+    def ask_drain(self, node: nodes_pb2.Node) -> None:
+        """Asks until when a node is emptied."""
+        view = self._app.shown_view
+        if view is not None:
+            view.ask(self._app.commanding.question(f"drain {shlex.quote(node.name)} "))
 
     def drain(self, word: str, deadline: str) -> None:
         """Empties a node; what is left after the deadline is cancelled."""

@@ -63,7 +63,9 @@ def _looked_at(tx: Tx, moves: Moves, node: Node) -> Node:
     elif 0 < drain.until <= tx.now:
         why = f": {drain.reason}" if drain.reason else ""
         cancel = CancelInfo(by=drain.by, reason=f"node {node.name} is drained{why}", at=tx.now)
-        for task in left[:CHUNK]:
+        # Those that were told already must not keep the others from being told.
+        untold = [task for task in left if task.cancel is None and task.cancel_wanted is None]
+        for task in untold[:CHUNK]:
             moves.cancel_task(task, cancel)
     if tx.node(node.id) != node:
         tx.put_node(node)
