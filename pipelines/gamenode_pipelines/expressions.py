@@ -180,11 +180,11 @@ class Finding:
 def lint(source: str, known: Known) -> Iterator[Finding]:
     """What can be told to be wrong with an expression before it is evaluated."""
     try:
-        paths = _paths(source)
+        found = paths(source)
     except ExpressionError as error:
         yield Finding(error.problem, error.suggestion)
         return
-    for path in paths:
+    for path in found:
         if finding := _path_problem(path, known):
             yield finding
 
@@ -192,7 +192,7 @@ def lint(source: str, known: Known) -> Iterator[Finding]:
 def steps_of(source: str) -> frozenset[str]:
     """The ids of the steps an expression refers to; none where it cannot be read."""
     try:
-        return frozenset(path[1] for path in _paths(source) if path[0] == "steps" and len(path) > 1)
+        return frozenset(path[1] for path in paths(source) if path[0] == "steps" and len(path) > 1)
     except ExpressionError:
         return frozenset()
 
@@ -200,7 +200,7 @@ def steps_of(source: str) -> frozenset[str]:
 def roots_of(source: str) -> frozenset[str]:
     """What an expression begins its paths with; none where it cannot be read."""
     try:
-        return frozenset(path[0] for path in _paths(source))
+        return frozenset(path[0] for path in paths(source))
     except ExpressionError:
         return frozenset()
 
@@ -275,13 +275,13 @@ def _plain_path(source: str, roots: tuple[str, ...] = ROOTS) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=2048)
-def _paths(source: str) -> tuple[tuple[str, ...], ...]:
-    """Every path an expression begins with a name, as far as it is constant."""
-    if path := _plain_path(source):
+def paths(source: str, roots: tuple[str, ...] = ROOTS) -> tuple[tuple[str, ...], ...]:
+    """Every path an expression begins with a name, as far as it is constant. Raises ExpressionError."""
+    if path := _plain_path(source, roots):
         return (path,)
     from gamenode_pipelines import sandbox
 
-    return sandbox.paths(source)
+    return sandbox.paths(source, roots)
 
 
 def _path_problem(path: tuple[str, ...], known: Known) -> Finding | None:

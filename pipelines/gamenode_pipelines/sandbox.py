@@ -77,11 +77,11 @@ def compiled(source: str, roots: tuple[str, ...] = ROOTS) -> Callable[[Branch], 
 
 
 @lru_cache(maxsize=1024)
-def paths(source: str) -> tuple[tuple[str, ...], ...]:
+def paths(source: str, roots: tuple[str, ...] = ROOTS) -> tuple[tuple[str, ...], ...]:
     """The constant paths in an expression, longest first: `steps.a.outputs["x"]` is ("steps", "a", "outputs", "x")."""
     found: list[tuple[str, ...]] = []
     inner: set[int] = set()
-    for node in _descendants(_parse(source)):
+    for node in _descendants(_parse(source, roots)):
         if id(node) in inner:
             continue
         names: list[str] = []

@@ -35,7 +35,6 @@ from gamenode_pipelines.spec_trigger import as_list as triggers_as_list
 from gamenode_pipelines.spec_values import Cpus, Duration, Env, Flag, Pause, Size, StepId, Text
 
 MAX_STEPS: Final = 500
-PIPELINE_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 PARAM_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,62}"
 _SCALAR_SCHEMA: Final = WithJsonSchema(SCALAR_SCHEMA)
 _COUNT_SCHEMA: Final = WithJsonSchema({"type": "integer", "minimum": 1})
@@ -235,8 +234,10 @@ class PipelineSpec(Model):
 
     pipeline: Annotated[
         str,
-        check.matching(PIPELINE_NAME, "cannot be a pipeline's name: 1 to 63 of a-z, 0-9 and -, no - at either end"),
-        WithJsonSchema({"type": "string", "pattern": f"^{PIPELINE_NAME}$"}),
+        check.matching(
+            check.PIPELINE_NAME, "cannot be a pipeline's name: 1 to 63 of a-z, 0-9 and -, no - at either end"
+        ),
+        WithJsonSchema({"type": "string", "pattern": f"^{check.PIPELINE_NAME}$"}),
     ] = Field(description="Its name.")
     description: Text = Field("", description="What it is for.")
     params: dict[

@@ -11,6 +11,7 @@ from gamenode_pipelines import spec_values as check
 from gamenode_pipelines.kinds.fields import SCALAR_SCHEMA
 from gamenode_pipelines.spec_values import Pause, Text
 from gamenode_pipelines.triggers import EVENTS, OF_NODES, OF_RUNS, Trigger
+from gamenode_pipelines.wording import shown
 from gamenode_pipelines.written import kind_of, text_of
 
 _LATER: Final = {"instance.crash_loop": "`instance.crash_loop`; use `instance.gave_up`, when it is not restarted again"}
@@ -19,7 +20,14 @@ _LATER: Final = {"instance.crash_loop": "`instance.crash_loop`; use `instance.ga
 def _params(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a mapping of names to values, not {kind_of(value)}")
-    return {str(name): text_of(item) for name, item in value.items()}
+    return {str(name): _text(str(name), item) for name, item in value.items()}
+
+
+def _text(name: str, value: object) -> str:
+    try:
+        return text_of(value)
+    except ValueError as error:
+        raise ValueError(f"has {shown(name)}, which {error}") from error
 
 
 class TriggerSpec(BaseModel):
@@ -33,7 +41,9 @@ class TriggerSpec(BaseModel):
     select: Annotated[str, BeforeValidator(check.select)] = Field(
         "", description="Labels of the node that it is about; left out: any node."
     )
-    pipeline: Text = Field("", description="Whose run it is about; needed for events of runs.")
+    pipeline: Annotated[Text, check.matching(f"({check.PIPELINE_NAME})?", "cannot be a pipeline's name")] = Field(
+        "", description="Whose run it is about; needed for events of runs."
+    )
     params: Annotated[
         dict[str, str],
         BeforeValidator(_params),

@@ -20,6 +20,7 @@ from gamenode_pipelines.wording import UnknownWord, listed, shown
 from gamenode_pipelines.written import kind_of, text_of, value_of
 
 STEP_ID: Final = r"[a-z][a-z0-9_]{0,62}"
+PIPELINE_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 ENV_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
 SIGNALS: Final = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
 SHELLS: Final = ("sh", "bash", "python", "none")

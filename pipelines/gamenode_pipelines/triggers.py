@@ -18,8 +18,11 @@ OF_NODES: Final = (
 )  # fmt: skip
 OTHERS: Final = ("schedule.missed", "schedule.failed", "notifier.failing", "notifier.recovered")
 EVENTS: Final = (*OF_NODES, *OF_RUNS, *OTHERS)
-#: What expressions of a trigger's parameters may begin with.
+#: What expressions of a trigger's parameters begin with, and what they find there.
 ROOTS: Final = ("event",)
+FACTS: Final = frozenset(
+    ("type", "time", "node", "node_id", "labels", "pipeline", "run", "task", "step", "actor", "data", "text")
+)
 #: Pipelines that started one another, at most; the next one is refused.
 LONGEST_CHAIN: Final = 5
 

@@ -147,7 +147,10 @@ STEP = "pipeline: p\nsteps:\n  - id: a\n    run: x\n"
         (STEP + "on: [{event: run.failed}]\n", "5:6: `on` with `run.failed` needs `pipeline`"),
         (STEP + "on: [{event: node.offline, pipeline: q}]\n", "5:6: `on` takes `pipeline` for events of runs only"),
         (STEP + "on: [{event: schedule.missed}]\n", "5:6: `schedule.missed` is about no node"),
-        (STEP + "on: [{event: node.offline, params: {x: 1}}]\n", "5:6: there is no parameter 'x'"),
+        (
+            STEP + "on: [{event: node.offline, params: {x: 1}}]\n",
+            "5:6: parameter 'x': pipeline 'p' has no such parameter; it has none",
+        ),
         (STEP + "on: [{event: task.failed, pipeline: p}]\n", "5:6: the pipeline would start itself"),
         # the fleet
         (STEP + "rollout: {max_parallel: 0}\n", "5:25: `max_parallel` must be between 1 and 100000, not 0"),
