@@ -180,7 +180,7 @@ async def _built(
             live=live,
             quarantine=lambda node_id, reason: quarantine_node(core.plans, node_id=node_id, reason=reason),
             agents=_agent_services(settings, core),
-            operators=_operator_services(core, scheduler, notifying),
+            operators=_operator_services(core, scheduler, notifying, triggering),
         )
         await start_core(core)
         async with asyncio.TaskGroup() as group:
@@ -199,9 +199,9 @@ def _agent_services(settings: ServerSettings, core: Core) -> list[Service]:
     ]
 
 
-def _operator_services(core: Core, scheduler: Scheduler, notifying: Notifying) -> list[Service]:
+def _operator_services(core: Core, scheduler: Scheduler, notifying: Notifying, triggering: Triggering) -> list[Service]:
     pipelines = PipelineManagement(core, scheduler)
-    state = StateManagement(core, scheduler, notifying)
+    state = StateManagement(core, scheduler, notifying, triggering)
     notifiers = Notifiers(notifying)
     return [
         Service(

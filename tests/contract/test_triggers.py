@@ -73,6 +73,7 @@ async def test_a_start_that_is_refused_is_told(tmp_path: Path) -> None:
             return "trigger.failed" in await cluster.cli("events", "--type", "trigger")
 
         await until(told, what="the failure to be told")
+        assert "an event could not start a run of answer: " in await cluster.cli("status")
 
 
 async def test_a_circle_is_refused_when_it_is_closed(tmp_path: Path) -> None:

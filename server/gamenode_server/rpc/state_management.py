@@ -31,6 +31,7 @@ from gamenode_server.rpc.pace import Pace
 from gamenode_server.schedules.scheduler import Scheduler
 from gamenode_server.status.attention import attention
 from gamenode_server.store import queries
+from gamenode_server.triggers.triggering import Triggering
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,10 +47,11 @@ MAX_DEADLINE = 30 * 86400.0
 class StateManagement(state_management_pb2_grpc.StateManagementServicer):
     """Serves operators."""
 
-    def __init__(self, core: Core, scheduler: Scheduler, notifying: Notifying) -> None:
+    def __init__(self, core: Core, scheduler: Scheduler, notifying: Notifying, triggering: Triggering) -> None:
         self._core = core
         self._scheduler = scheduler
         self._notifying = notifying
+        self._triggering = triggering
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """What needs attention, and the server's own figures."""
@@ -69,6 +71,7 @@ class StateManagement(state_management_pb2_grpc.StateManagementServicer):
             log_problem=core.logs.problem,
             schedules_failed=self._scheduler.failed(),
             notifiers_failing=self._notifying.failing(),
+            triggers_failed=self._triggering.failed(),
             engines_away={s.node_id: s.engine_since for s in core.sessions if engine_away(s.facts)},
         )
         return pb.GetStatusResponse(

@@ -42,12 +42,14 @@ def attention(
     engines_away: Mapping[str, float] = MappingProxyType({}),
     schedules_failed: Mapping[str, tuple[float, str]] = MappingProxyType({}),
     notifiers_failing: Mapping[str, tuple[float, str]] = MappingProxyType({}),
+    triggers_failed: Mapping[str, tuple[float, str]] = MappingProxyType({}),
 ) -> list[Attention]:
     """Everything that waits for somebody, oldest first. `wall` is the wall clock, for certificates.
 
     `log_problem` is why logs cannot be written, where they cannot. `engines_away` has the connected nodes whose
     container engine does not answer, and since when; `schedules_failed` those that could not start their run, when
-    and why; `notifiers_failing` those that can tell nobody, since when and why.
+    and why; `notifiers_failing` those that can tell nobody, since when and why; `triggers_failed` the pipelines that an
+    event could not start, when and why.
     """
     found = [item for run in runs if (item := _run(run)) is not None]
     for node in nodes:
@@ -57,6 +59,9 @@ def attention(
     for name, (since, error) in schedules_failed.items():
         text = f"schedule {name} could not start its run: {error}"
         found.append(Attention(since, "schedule", name, name, text, "gamenode schedule ls"))
+    for name, (since, error) in triggers_failed.items():
+        text = f"an event could not start a run of {name}: {error}"
+        found.append(Attention(since, "trigger", name, name, text, "gamenode events --type trigger"))
     for name, (since, error) in notifiers_failing.items():
         text = f"notifier {name} can tell nobody: {error}"
         found.append(Attention(since, "notifier", name, name, text, f"gamenode notifier test {name}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from gamenode_server.records import NewEvent
 from gamenode_server.store.tx import Tx
@@ -16,10 +16,14 @@ MOST = 5000
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Events up to `cursor` are done with; `until` says when a trigger may start again, by its key."""
+    """Events up to `cursor` are done with; `until` says when a trigger may start again, by its key.
+
+    `failed` has the pipelines whose last start made no run, with its time and why.
+    """
 
     cursor: int = 0
     until: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
 
 def load(newest: int) -> Callable[[Tx], Kept]:
@@ -28,7 +32,9 @@ def load(newest: int) -> Callable[[Tx], Kept]:
     def op(tx: Tx) -> Kept:
         text = tx.meta(_KEY)
         if text:
-            return Kept(**json.loads(text))
+            found = json.loads(text)
+            failed = {name: (at, why) for name, (at, why) in found.pop("failed", {}).items()}
+            return Kept(**found, failed=failed)
         kept = Kept(newest)
         tx.put_meta(_KEY, _text(kept))
         return kept
@@ -41,7 +47,7 @@ def keep(kept: Kept, events: list[NewEvent]) -> Callable[[Tx], Kept]:
 
     def op(tx: Tx) -> Kept:
         until = sorted(((key, at) for key, at in kept.until.items() if at > tx.now), key=lambda item: item[1])
-        now = Kept(kept.cursor, dict(until[-MOST:]))
+        now = replace(kept, until=dict(until[-MOST:]))
         tx.put_meta(_KEY, _text(now))
         tx.emit(events)
         return now
@@ -50,4 +56,4 @@ def keep(kept: Kept, events: list[NewEvent]) -> Callable[[Tx], Kept]:
 
 
 def _text(kept: Kept) -> str:
-    return json.dumps({"cursor": kept.cursor, "until": dict(kept.until)}, separators=(",", ":"))
+    return json.dumps(asdict(kept), separators=(",", ":"))

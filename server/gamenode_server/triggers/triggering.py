@@ -100,16 +100,28 @@ class Triggering:
         """One round: everything that has happened since the last one."""
         if self._kept is None:
             self._kept = await self._store.apply(kept.load(self._newest()))
+        # What comes from here on may be for a pipeline that is not known yet: it is for the next round.
+        end = self._newest()
         await self._sync()
         types = tuple(sorted({trigger.event for each in self._pipelines.values() for trigger in each.triggers}))
-        while types and self._newest() > self._kept.cursor:
+        while types and self._kept.cursor < end:
             page = await self._store.read(
                 queries.list_events, after=self._kept.cursor, only=EventFilter(types=types), limit=100
             )
             for event in page.events:
-                await self._attend(event)
-            if self._kept.cursor < page.cursor:
-                self._kept = await self._store.apply(kept.keep(replace(self._kept, cursor=page.cursor), []))
+                if event.cursor <= end:
+                    await self._attend(event)
+            if self._kept.cursor < (cursor := min(page.cursor, end)):
+                self._kept = await self._store.apply(kept.keep(replace(self._kept, cursor=cursor), []))
+
+    def failed(self) -> dict[str, tuple[float, str]]:
+        """The pipelines whose last start made no run, with its time and why; not those that were changed since."""
+        found = self._kept.failed if self._kept is not None else {}
+        return {
+            name: (at, why)
+            for name, (at, why) in found.items()
+            if (known := self._pipelines.get(name)) is not None and known.triggers and known.version.created_at <= at
+        }
 
     async def _sync(self) -> None:
         stored = self._store.view.pipelines
@@ -138,6 +150,7 @@ class Triggering:
         labels = dict(node.labels) if node is not None else None
         whose = run.pipeline if run is not None else ""
         now, until, told = self._clock.now(), dict(self._kept.until), []
+        failed = dict(self._kept.failed)
         for pipeline, number, trigger in self._listening(event):
             if not trigger.takes(event.type, pipeline=whose, labels=labels):
                 continue
@@ -148,10 +161,13 @@ class Triggering:
                 told.append(_news("trigger.held_back", name, event, reason))
                 continue
             until[key] = now + trigger.cooldown
-            told.append(
-                await self._start(pipeline, number, trigger, event, document(event, id="", node=node, run=run), run)
-            )
-        self._kept = await self._store.apply(kept.keep(Kept(event.cursor, until), told))
+            facts = document(event, id="", node=node, run=run)
+            news = await self._start(pipeline, number, trigger, event, facts, run)
+            told.append(news)
+            failed.pop(name, None)
+            if not news.run_id:
+                failed[name] = (now, news.data.get("error") or news.data["reason"])
+        self._kept = await self._store.apply(kept.keep(Kept(event.cursor, until, failed), told))
 
     def _listening(self, event: work_pb2.Event) -> Iterator[tuple[_Pipeline, int, Trigger]]:
         """Triggers of the event's type, of pipelines that were stored before it happened."""
