@@ -189,7 +189,7 @@ def _closed(candidate: Candidate, named: bool) -> str:
         case AdminState.DISABLED:
             return f"disabled; gamenode node enable {candidate.name}"
         case AdminState.DRAINING:
-            return "draining"
+            return f"draining; gamenode node uncordon {candidate.name}"
         case _:
             assert_never(candidate.admin_state)
     match candidate.state:

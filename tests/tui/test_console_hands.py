@@ -302,9 +302,7 @@ async def test_a_node_is_emptied_by_key_and_its_page_says_what_is_left(tmp_path:
         app.world.put_nodes([drained])
         app.operations.open_node("id-us-1")
         await desk.shows(NodeDetail)
-        await until(
-            lambda: "by local:ana: ␛[2Jdisks; 2 tasks left, cancelled in " in desk.text, what="the page"
-        )
+        await until(lambda: "by local:ana: ␛[2Jdisks; 2 tasks left, cancelled in " in desk.text, what="the page")
 
 
 async def test_labels_go_to_every_marked_node_after_a_question(tmp_path: Path, gateway: Gateway) -> None:

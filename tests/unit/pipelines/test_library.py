@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,12 @@ def test_host_report_is_readable(step_id: str, words: list[str]) -> None:
     output = run(report.step(step_id), report)
     assert all(word in output for word in words), output
     assert max(map(len, output.splitlines())) < 200
+
+
+def test_the_page_has_each_with_every_parameter() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "library.md").read_text(encoding="utf-8")
+    for name, text in shipped().items():
+        assert f"`{name}`" in page
+        _, _, section = page.partition(f"## `{name}`")
+        for parameter in load_pipelines(text, name)[0].spec.parameters if section else ():
+            assert f"`{parameter.name}`" in section.partition("\n## ")[0], (name, parameter.name)
