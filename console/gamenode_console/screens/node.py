@@ -87,9 +87,7 @@ class NodeDetail(View):
         if node.HasField("drain"):
             drain = node.drain
             left = "empty" if drain.done else f"{drain.left} tasks left"
-            until = (
-                f", cancelled in {texts.span(drain.until - now)}" if drain.until and not drain.done else ""
-            )
+            until = f", cancelled in {texts.span(drain.until - now)}" if drain.until and not drain.done else ""
             why = f": {drain.reason}" if drain.reason else ""
             say("Drained", f"by {drain.by}{why}; {left}{until}", "" if drain.done else "warn")
         say("Labels", ", ".join(f"{key}={value}" for key, value in sorted(node.labels.items())) or "-")
