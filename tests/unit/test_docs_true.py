@@ -158,7 +158,8 @@ def test_every_failpoint_is_listed() -> None:
 def test_the_examples_of_the_readme_are_a_good_pipeline() -> None:
     from gamenode_pipelines.load import load_pipelines
 
-    texts = [body for language, body in FENCE.findall((ROOT / "README.md").read_text()) if language == "yaml"]
+    fences = FENCE.findall((ROOT / "README.md").read_text())
+    texts = [body for language, body in fences if language in ("yaml", "yml")]
     whole, keys = texts  # the second one has keys of a pipeline that is over many nodes
     for text in (whole, f"{keys}pipeline: restart-report\nsteps: [{{id: a, run: 'true'}}]\n"):
         (loaded,) = load_pipelines(text, "restart-report.yaml")
