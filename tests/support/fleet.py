@@ -124,15 +124,22 @@ class Fleet:
         await self.apply(lambda tx: tx.put_node(replace(node, state=state, last_seen=self.clock.now())))
 
     async def run(
-        self, *node_ids: str, plan: Plan | None = None, max_parallel: int = 0, max_failures: int = 1, id: str = "run"
+        self,
+        *node_ids: str,
+        plan: Plan | None = None,
+        max_parallel: int = 0,
+        max_failures: int = 1,
+        id: str = "run",
+        **more: object,
     ) -> Run:
-        """Makes a run over these nodes."""
+        """Makes a run over these nodes; `more` are fields of `Run`."""
         made = plan or plan_of()
         data = bundle_bytes(made)
         digest = hashlib.sha256(data).hexdigest()
 
         def op(tx: Tx) -> None:
             tx.put_bundle(digest, data)
+            fields: dict[str, object] = {"rollout": Rollout(max_parallel, max_failures), **more}
             run = Run(
                 id=id,
                 pipeline=made.pipeline,
@@ -141,7 +148,7 @@ class Fleet:
                 created_at=tx.now,
                 bundle_digest=digest,
                 counts={TaskState.PENDING: len(node_ids)},
-                rollout=Rollout(max_parallel, max_failures),
+                **fields,  # type: ignore[arg-type]
             )
             moves = Moves(tx, self.plans, actor="ann")
             begin_fanout(tx, moves, run, made, node_ids)
