@@ -117,7 +117,8 @@ def outstanding(task: Task, plan: Plan) -> tuple[TaskEffect, ...]:
         return ()
     fold = Fold(task, plan, task.started_at)
     ending = task.state is TaskState.CANCELLING
-    lost = any(s.state is StepState.LOST and not s.final for s in task.steps.values())
+    # What was lost holds back the main part, never the cleaning up behind it.
+    lost = task.outcome is None and any(s.state is StepState.LOST and not s.final for s in task.steps.values())
     effects: list[TaskEffect] = []
     if task.outcome is not None and plan.finally_timeout > 0:
         effects.append(StartFinallyTimer(task.finally_started_at + plan.finally_timeout))

@@ -13,6 +13,7 @@ from gamenode_pipelines.events import (
     CancelInfo,
     CancelRequested,
     StepEnded,
+    StepLost,
     StepStarted,
     TaskAccepted,
     TaskAssigned,
@@ -105,6 +106,13 @@ def test_a_lost_step_of_a_cancelled_task_just_counts_as_over() -> None:
     story.cancel()
     assert story.lost("a") == [FinishTask()]
     assert (story.state, story.states["a"]) == ("cancelled", "lost")
+
+
+def test_what_was_lost_never_holds_back_the_cleaning_up() -> None:
+    story = Story(plan_of("a", finally_=("tell",)))
+    story.cancel()
+    story.fold_only(StepLost("a", 1, "the host was restarted"))
+    assert StartStep("tell", 1) in outstanding(story.task, story.plan)
 
 
 @pytest.mark.parametrize(

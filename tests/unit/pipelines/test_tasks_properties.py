@@ -113,6 +113,7 @@ class World:
                 self.finished += 1
             elif isinstance(effect, StartStep):
                 self.check_legal_start(effect)
+                assert effect in outstanding(self.task, self.plan), "a shell that starts here starts it too"
                 self.started.append((effect.step_id, effect.attempt, self.task.fence))
                 follow = self.fold(StepStarted(effect.step_id, effect.attempt))
                 assert not follow

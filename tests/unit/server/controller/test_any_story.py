@@ -150,8 +150,14 @@ class Story:
             await self._person(run, "approve")
         else:
             assert run.next_at > self.fleet.clock.time, f"nothing moves {run}"
-            self.fleet.clock.time = run.next_at
-            await self.fleet.apply(lambda tx: self._settle(tx, run.id))
+            await self._time_passes()
+
+    async def _time_passes(self) -> None:
+        """Up to the next moment that something waits for; then the timers do what they do."""
+        waiting = {run.id: run.next_at for run in self.runs() if run.next_at and not run.state.ended}
+        self.fleet.clock.time = now = min(waiting.values())
+        for id in [id for id, at in waiting.items() if at <= now]:
+            await self.fleet.apply(lambda tx, id=id: self._settle(tx, id))  # type: ignore[misc]
 
     def _settle(self, tx: Tx, run_id: str) -> None:
         moves = Moves(tx, self.fleet.plans)
