@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from gamenode_pipelines import Param, Pipeline, Step
 from gamenode_pipelines.authoring import to_yaml, write
-from gamenode_pipelines.errors import InvalidPipeline
+from gamenode_pipelines.compile import compile_plan
+from gamenode_pipelines.compile_fleet import conduct_of
+from gamenode_pipelines.errors import GameNodeError, InvalidPipeline
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.plan import GROUP, RetryOn
 from gamenode_pipelines.quantities import format_duration
+from gamenode_proto.codec.plan import bundle_bytes, bundle_from_bytes
 from support.kind_values import uses
 
 
@@ -181,6 +184,39 @@ COMMON = some(
     continue_on_error=st.booleans(),
     **{"if": st.sampled_from(["1 == 1", "${{ node.name == 'a' }}", "true"])},
 )
+SHARES = st.integers(1, 200) | st.integers(1, 100).map(lambda percent: f"{percent}%")
+#: How runs move over the fleet, what holds them up, and what starts them.
+FLEET = some(
+    rollout=some(
+        max_parallel=SHARES,
+        max_failures=SHARES,
+        canary=SHARES,
+        pause=DURATIONS | st.just(0),
+        order=st.sampled_from(["name", "load", "random"]),
+    ),
+    concurrency=st.fixed_dictionaries(
+        {"group": st.sampled_from(["deploy", "game-${{ node.name }}", "at-${{ run.pipeline }}"])},
+        optional={"on_conflict": st.sampled_from(["queue", "reject", "cancel"])},
+    ),
+    approval=some(by=st.sampled_from(["operator", "admin"]), message=TEXT.filter(lambda text: "${{" not in text)),
+    schedule=st.fixed_dictionaries(
+        {"cron": st.sampled_from(["0 4 * * *", "*/5 1-3 * 2 mon"])},
+        optional={
+            "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
+            "catch_up": st.sampled_from(["none", "latest", "all"]),
+            "on_overlap": st.sampled_from(["skip", "queue", "cancel"]),
+            "enabled": st.booleans(),
+        },
+    ),
+    on=st.lists(
+        st.fixed_dictionaries(
+            {"event": st.sampled_from(["node.offline", "engine.lost", "instance.gave_up"])},
+            optional={"select": st.sampled_from(["a=b", "!c,d in (e,f)"]), "cooldown": DURATIONS | st.just(0)},
+        ),
+        max_size=2,
+    ),
+    files=st.lists(WORDS.map(lambda word: f"maps/{word}.txt"), max_size=2, unique=True),
+)
 
 
 @st.composite
@@ -218,6 +254,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 on_lost=st.sampled_from(["wait", "fail", "retry"]),
             )
         ),
+        **draw(FLEET),
         "steps": steps[:cut],
         **({"finally": steps[cut:]} if cut < len(steps) else {}),
     }
@@ -225,12 +262,20 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=150, deadline=None)
 @given(documents())
-def test_any_spec_survives_yaml_and_back(document: dict[str, Any]) -> None:
+def test_any_spec_survives_yaml_model_and_bundle(document: dict[str, Any]) -> None:
     (first,) = load_pipelines(write(document), "first.yaml")
     text = to_yaml(first.spec)
     (second,) = load_pipelines(text, "second.yaml")
     assert second.spec == first.spec
     assert to_yaml(second.spec) == text
+    try:
+        plan = compile_plan(first.spec, {}, version=1)
+    except GameNodeError:  # a pipeline that it names is not there, or a parameter has no default
+        return
+    data = bundle_bytes(plan)
+    assert bundle_from_bytes(data)[0] == plan == compile_plan(second.spec, {}, version=1)
+    assert bundle_bytes(plan) == data
+    assert conduct_of(second.spec, plan) == conduct_of(first.spec, plan)
 
 
 def test_a_step_of_a_kind_is_written_in_python() -> None:
