@@ -239,6 +239,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     if cut < len(steps):
         for step in steps[cut:]:
             step.pop("needs", None)
+    fleet = draw(FLEET)
+    if "schedule" in fleet or "on" in fleet:  # nobody is there then to say on which nodes, or with which values
+        fleet |= {"targets": {"select": "a=b"}, "params": {}}
     return {
         "pipeline": draw(WORDS),
         **draw(
@@ -254,7 +257,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 on_lost=st.sampled_from(["wait", "fail", "retry"]),
             )
         ),
-        **draw(FLEET),
+        **fleet,
         "steps": steps[:cut],
         **({"finally": steps[cut:]} if cut < len(steps) else {}),
     }
