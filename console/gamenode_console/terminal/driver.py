@@ -149,6 +149,11 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
         elif self._missing is not None:
             self._missing |= {Region(left, y, right - left, 1) for y, left, right in renderable.spans}
 
+    def on_resize(self) -> None:
+        """Draws everything, also where the size is as before: a terminal that was smaller meanwhile has lost a part."""
+        if self._screen_stack:
+            self.screen.refresh()
+
     def bell(self) -> None:
         """Rings, where somebody would hear it now."""
         if not self.behind:
