@@ -105,7 +105,7 @@ async def test_a_standby_is_small_and_replaced_when_it_goes(host: Host) -> None:
     assert standby.terminal() is None
     assert os.getsid(standby.pid) == standby.pid, "no terminal's end reaches it"
     standby.kill()
-    await until(lambda: host.standby and host.standby.pid != standby.pid, what="another one")
+    await until(lambda: (now := host.standby) and now.pid != standby.pid, what="another one")
 
 
 async def test_a_server_of_its_own_is_on_loopback_until_it_is_told_otherwise(host: Host) -> None:
