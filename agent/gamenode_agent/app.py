@@ -16,6 +16,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from gamenode_agent.artifacts.desk import ArtifactDesk
+from gamenode_agent.artifacts.kept import Kept
 from gamenode_agent.clock import BootClock, boot_id
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.containers.assembly import Containers
@@ -149,10 +151,12 @@ class Agent:
             acked=int(meta.get("acked", contents.outbox_first - 1)),
         )
         self.metrics = HostMetrics(settings.root)
+        self.artifacts = ArtifactDesk(Kept(agent_dir / "artifacts", reserve=settings.disk_reserve))
         self.containers = Containers(
             settings,
             self._identity,
             clock=self.clock,
+            artifacts=self.artifacts,
             group=self.group,
             tell=self._tell,
             reply=lambda command_id, error: self.link.send_result(command_id, error),
@@ -187,7 +191,7 @@ class Agent:
             clock=self.clock,
             journal=journal,
             outbox=self.outbox,
-            uplinks=(self.logs, self.containers.answers),
+            uplinks=(self.logs, self.containers.answers, self.artifacts.carrier),
             max_epoch=int(meta.get("max_epoch", "0")),
         )
         shell = Shell(
@@ -231,6 +235,7 @@ class Agent:
             runner=self.runner,
             attempts=self.attempts,
             workspaces=self.workspaces,
+            artifacts=self.artifacts,
         )
         journal.on_records = self.outbox.appended
         journal.on_dropped = self.housekeeping.dropped

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Sequence
 from typing import NoReturn
 
+from gamenode_agent.artifacts.desk import ArtifactDesk
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.engines.attempts import Attempts
 from gamenode_agent.journal import Attempt, Entry, Journal, StorageFull
 from gamenode_agent.outbox import Outbox
 from gamenode_agent.runner.runner import Runner
 from gamenode_agent.runner.workspace import Workspaces
+from gamenode_pipelines.errors import GameNodeError
 from gamenode_proto.process.clock import Clock, wall_clock
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Housekeeping:
         runner: Runner,
         attempts: Attempts,
         workspaces: Workspaces,
+        artifacts: ArtifactDesk,
     ) -> None:
         self._group = group
         self._settings = settings
@@ -44,6 +47,7 @@ class Housekeeping:
         self._runner = runner
         self._attempts = attempts
         self._workspaces = workspaces
+        self._artifacts = artifacts
         self._dropping: asyncio.TimerHandle | None = None
 
     async def run(self) -> NoReturn:
@@ -68,6 +72,10 @@ class Housekeeping:
                 keep=settings.workspace_keep,
                 max_bytes=settings.workspace_bytes,
             )
+            try:
+                await self._artifacts.sweep(wall_clock())
+            except GameNodeError as error:  # asked again in the next round
+                logger.debug("artifacts are not swept: %s", error.message)
             await asyncio.sleep(settings.tidy_interval)
 
     def log_is_there(self, key: Attempt) -> None:

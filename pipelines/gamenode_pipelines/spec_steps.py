@@ -13,10 +13,6 @@ from gamenode_pipelines.spec_values import run
 from gamenode_pipelines.wording import nearest, shown
 from gamenode_pipelines.written import kind_of, text_of
 
-#: Kinds that a later version will know, and what to do meanwhile.
-LATER: Final[Mapping[str, str]] = {
-    "artifact.put": "copy it in a `run:` step",
-}
 #: Where what belongs to `run` goes in a step that makes a container.
 _INSTEAD: Final[Mapping[str, str]] = {
     "shell": "write `command: [sh, -c, …]` under `with`",
@@ -41,10 +37,8 @@ class NothingToDo(StepProblem):
 def kind(value: object) -> str:
     """The name of a kind of step."""
     name = text_of(value)
-    if instead := LATER.get(name):
-        raise StepProblem(f"not yet: `uses: {name}`; {instead}")
     if name not in KINDS:
-        raise StepProblem(f"there is no step kind {shown(name)}", nearest(name, [*KINDS, *LATER]))
+        raise StepProblem(f"there is no step kind {shown(name)}", nearest(name, KINDS))
     return name
 
 

@@ -20,6 +20,7 @@ from gamenode_proto.process.locks import Lock
 from gamenode_proto.process.places import control_socket_path, default_data_dir
 from gamenode_proto.v1 import (
     agent_link_pb2_grpc,
+    artifacts_pb2_grpc,
     notifiers_pb2_grpc,
     pipeline_management_pb2_grpc,
     state_management_pb2_grpc,
@@ -38,6 +39,7 @@ from gamenode_server.notifiers.notifying import Notifying
 from gamenode_server.notifiers.reading import read
 from gamenode_server.place import Place
 from gamenode_server.rpc.agent_link import AgentLink
+from gamenode_server.rpc.artifacts import Artifacts
 from gamenode_server.rpc.interceptor import LiveCalls
 from gamenode_server.rpc.listeners import Bound, Service
 from gamenode_server.rpc.notifiers import Notifiers
@@ -146,6 +148,7 @@ async def _built(
         await store.apply(_belongs_to(cluster.cluster_id, place))
         core = make_core(settings, place=place, cluster=cluster, store=store, hub=hub, live=live)
         parts.push_async_callback(core.logs.close)
+        parts.push_async_callback(core.artifacts.close)
         late.append(core.dispatch)
         scheduler = Scheduler(
             store=store,
@@ -203,6 +206,7 @@ def _operator_services(core: Core, scheduler: Scheduler, notifying: Notifying, t
     pipelines = PipelineManagement(core, scheduler)
     state = StateManagement(core, scheduler, notifying, triggering)
     notifiers = Notifiers(notifying)
+    artifacts = Artifacts(core)
     return [
         Service(
             "gamenode.v1.PipelineManagement",
@@ -212,6 +216,7 @@ def _operator_services(core: Core, scheduler: Scheduler, notifying: Notifying, t
             "gamenode.v1.StateManagement",
             lambda s: state_management_pb2_grpc.add_StateManagementServicer_to_server(state, s),
         ),
+        Service("gamenode.v1.Artifacts", lambda s: artifacts_pb2_grpc.add_ArtifactsServicer_to_server(artifacts, s)),
         Service("gamenode.v1.Notifiers", lambda s: notifiers_pb2_grpc.add_NotifiersServicer_to_server(notifiers, s)),
     ]
 

@@ -101,6 +101,11 @@ class ServerSettings:
         hidden=True,
     )
     metrics_nodes: int = setting(1000, doc="Up to so many nodes have metrics of their own.", parse=integer, hidden=True)
+    keep_artifacts: float = setting(
+        30 * DAY, doc="How long artifacts are kept where nobody says.", parse=duration, hidden=True
+    )
+    artifact_size: int = setting(2 << 30, doc="What one artifact may take.", parse=size, hidden=True)
+    artifact_space: int = setting(20 << 30, doc="What all artifacts may take on disk.", parse=size, hidden=True)
     log_space: int = setting(5 << 30, doc="What all logs may take on disk.", parse=size, hidden=True)
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from gamenode_proto import tickets
 from gamenode_proto.process.clock import Clock, wall_clock
 from gamenode_proto.v1 import agent_link_pb2
 from gamenode_server.admission import Admission
+from gamenode_server.artifacts.shelf import Limits, Shelf
 from gamenode_server.config import ServerSettings
 from gamenode_server.containers.relay import Relays
 from gamenode_server.controller.compiler import Compiler
@@ -49,6 +50,7 @@ class Core:
     store: Store
     hub: Hub
     logs: LogStore
+    artifacts: Shelf
     cluster: Cluster
     clock: Clock
     #: The wall clock, for certificates.
@@ -74,6 +76,9 @@ def make_core(
         store=store,
         hub=hub,
         logs=LogStore(place.logs, on_change=hub.mark_log),
+        artifacts=Shelf(
+            place.artifacts, store, Limits(settings.artifact_size, settings.artifact_space, settings.keep_artifacts)
+        ),
         cluster=cluster,
         clock=clock,
         wall=wall_clock,
@@ -127,7 +132,7 @@ async def run_core(core: Core, settings: ServerSettings) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(core.dispatch.run(core.store))
         group.create_task(timers.run())
-        group.create_task(keep_house(core.store, core.logs, settings, core.intervals))
+        group.create_task(keep_house(core.store, core.logs, core.artifacts, settings, core.intervals))
 
 
 def drain_core(core: Core) -> None:

@@ -49,6 +49,11 @@ class Place:
         return self.own / "logs"
 
     @property
+    def artifacts(self) -> Path:
+        """Contents that are kept, and those that are coming in."""
+        return self.own / "artifacts"
+
+    @property
     def checkpoints(self) -> Path:
         """Marks of the audit log."""
         return self.own / "audit.checkpoints"

@@ -1,4 +1,4 @@
-"""Throws away what is old: records with their logs, and logs where they take too much room."""
+"""Throws away what is old: records with their logs, logs where they take too much room, artifacts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 
 from gamenode_pipelines.errors import GameNodeError
 from gamenode_pipelines.states import RunState
+from gamenode_server.artifacts.shelf import Shelf
 from gamenode_server.config import ServerSettings
 from gamenode_server.intervals import Intervals
 from gamenode_server.logs import LogStore
@@ -17,7 +18,9 @@ from gamenode_server.store.retention import Retention
 logger = logging.getLogger(__name__)
 
 
-async def keep_house(store: Store, logs: LogStore, settings: ServerSettings, intervals: Intervals) -> None:
+async def keep_house(
+    store: Store, logs: LogStore, artifacts: Shelf, settings: ServerSettings, intervals: Intervals
+) -> None:
     """Throws away now and then until it is cancelled; a round that fails is repeated by the next."""
     records = Retention(runs=settings.keep_runs, failed_runs=settings.keep_failed_runs, events=settings.keep_events)
     space = LogRetention(age=settings.keep_runs, failed_age=settings.keep_failed_runs, total=settings.log_space)
@@ -25,6 +28,7 @@ async def keep_house(store: Store, logs: LogStore, settings: ServerSettings, int
         await asyncio.sleep(intervals.retention)
         try:
             await clean(store, logs, records, space)
+            await artifacts.sweep()
         except (GameNodeError, OSError) as error:
             logger.warning("what is old could not be deleted: %s", error)
         except Exception:

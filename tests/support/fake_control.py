@@ -23,6 +23,7 @@ from gamenode_proto.errors import translated
 from gamenode_proto.process.places import login_socket_path
 from gamenode_proto.v1 import (
     administration_pb2_grpc,
+    artifacts_pb2_grpc,
     notifiers_pb2_grpc,
     pipeline_management_pb2_grpc,
     state_management_pb2_grpc,
@@ -41,6 +42,7 @@ SERVICES: Mapping[str, tuple[type[Any], Callable[..., None]]] = {
         administration_pb2_grpc.AdministrationServicer,
         administration_pb2_grpc.add_AdministrationServicer_to_server,
     ),
+    "Artifacts": (artifacts_pb2_grpc.ArtifactsServicer, artifacts_pb2_grpc.add_ArtifactsServicer_to_server),
     "Notifiers": (notifiers_pb2_grpc.NotifiersServicer, notifiers_pb2_grpc.add_NotifiersServicer_to_server),
 }
 
@@ -137,7 +139,7 @@ def _servicer(fake: FakeControl, kind: type[Any]) -> Any:
 
 
 def _method(fake: FakeControl, name: str) -> Callable[..., Any]:
-    streaming = name.startswith(("Watch", "Tail"))
+    streaming = name.startswith(("Watch", "Tail", "Download"))
 
     async def unary(self: Any, request: Any, context: Any) -> Any:
         async with translated(context):

@@ -89,6 +89,9 @@ def uses(draw: st.DrawFn, kinds: Iterable[str] = KINDS) -> dict[str, Any]:
     with_ = draw(_record(KINDS[kind].record))
     if kind == "container.wait":
         with_ = {"name": with_["name"], **draw(st.sampled_from([{"for": "log", "pattern": "^x+$"}, {"for": "exited"}]))}
+    if kind == "file.fetch":
+        with_ = {name: with_[name] for name in with_ if name not in ("from", "url")}
+        with_ = {"sha256": "a" * 64, **with_, **draw(st.sampled_from([{"from": "maps.tar"}, {"url": "http://a"}]))}
     if kind == "game.gate":
         with_ = {name: with_[name] for name in with_ if name not in ("announce", "lock_command", "on_deadline", "rcon")}
         with_ = {**with_, **draw(st.sampled_from(_GATES))}

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
+from gamenode_agent.artifacts.desk import ArtifactDesk
 from gamenode_agent.config import NO_ENGINE, AgentSettings
 from gamenode_agent.containers import facts
 from gamenode_agent.containers.answers import Answers
@@ -40,6 +41,7 @@ class Containers:
         identity: Identity,
         *,
         clock: Clock,
+        artifacts: ArtifactDesk,
         group: asyncio.TaskGroup,
         tell: Callable[[str, Mapping[str, str]], None],
         reply: Callable[[str, GameNodeError | None], None],
@@ -55,6 +57,7 @@ class Containers:
             port_range=settings.ports,
             engine_wait=settings.engine_wait,
             wishes=Wishes(settings.agent_dir / WISHES_FILE),
+            artifacts=artifacts,
         )
         wishes = self.tools.wishes
         self.inventory = Inventory(engine, cluster_id=identity.cluster_id, restarts=wishes.restarts)

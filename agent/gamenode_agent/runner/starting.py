@@ -33,7 +33,14 @@ def request_of(
     workspace = shell.workspaces.prepare(task.id, task.fence, files, shared=shared)
     directory = shell.attempts.prepare(key)
     context = steps.StepContext(
-        key=key, task=task, plan=plan, step=step, workspace=workspace, directory=directory, tools=shell.tools
+        key=key,
+        task=task,
+        plan=plan,
+        step=step,
+        workspace=workspace,
+        directory=directory,
+        tools=shell.tools,
+        files=files,
     )
     return steps.KINDS[step.kind](context)
 

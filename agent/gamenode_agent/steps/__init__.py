@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gamenode_agent.engines.inline import InlineRequest
 from gamenode_agent.steps.approve import approve
+from gamenode_agent.steps.artifact_put import artifact_put
 from gamenode_agent.steps.check_http import check_http
 from gamenode_agent.steps.check_tcp import check_tcp
 from gamenode_agent.steps.container_exec import container_exec
@@ -36,6 +37,7 @@ KINDS: Mapping[str, Callable[[StepContext], SpawnRequest | InlineRequest]] = Map
     {
         "run": spawn_request,
         "approve": approve,
+        "artifact.put": artifact_put,
         "check.http": check_http,
         "check.tcp": check_tcp,
         "container.exec": container_exec,

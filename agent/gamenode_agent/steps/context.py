@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from gamenode_agent.steps.tools import Tools
 from gamenode_pipelines.plan import Plan, StepPlan
 from gamenode_pipelines.scope import task_scope
 from gamenode_pipelines.tasks import Task
+from gamenode_proto.codec.plan import BundleFile
 
 SCRIPT_FILE = "script"
 OUTPUT_FILE = "output"
@@ -32,6 +33,8 @@ class StepContext:
     #: The attempt's own folder; exists.
     directory: str
     tools: Tools
+    #: Those that came with the task, as they came.
+    files: Sequence[BundleFile] = ()
 
     def values(self) -> dict[str, Any]:
         """What the step's `with` says, every field of its kind, rendered, checked and typed.

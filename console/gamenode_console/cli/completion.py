@@ -100,6 +100,11 @@ async def _containers(gateway: Gateway, incomplete: str, *, own: bool = False) -
     ]
 
 
+async def _artifacts(gateway: Gateway, incomplete: str) -> list[tuple[str, str]]:
+    return [(each.name, each.node or "server") for each in await gateway.artifacts.list_artifacts()]
+
+
+complete_artifact: Any = _completer(_artifacts)
 complete_container: Any = _completer(_containers)
 complete_own_container: Any = _completer(partial(_containers, own=True))
 complete_node: Any = _completer(_nodes)

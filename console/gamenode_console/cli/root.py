@@ -13,6 +13,7 @@ class GameNode(RootGroup):
     """`gamenode`."""
 
     lazy = {  # noqa: RUF012 - a constant of the class
+        "artifact": (f"{_CLI}.artifact", "artifact", "Files that runs make and need."),
         "audit": (f"{_CLI}.audit", "audit", "Who did what, and whether the log of it is intact."),
         "completion": (f"{_CLI}.completion", "completion", "Print shell completion for bash, zsh or fish."),
         "container": (f"{_CLI}.container", "container", "Every container of the fleet."),

@@ -1,7 +1,8 @@
 """The console's side of the control API: the only package of the console that knows gRPC.
 
-`open_gateway(target)` gives a `Gateway` with `pipelines`, `state`, `containers`, `administration` and `notifiers`;
-every method is a call, or a stream that goes on after a lost connection. Whatever fails is a GameNodeError.
+`open_gateway(target)` gives a `Gateway` with `pipelines`, `state`, `containers`, `administration`, `notifiers` and
+`artifacts`; every method is a call, or a stream that goes on after a lost connection. Whatever fails is a
+GameNodeError.
 """
 
 from __future__ import annotations

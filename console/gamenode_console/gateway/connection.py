@@ -10,6 +10,7 @@ import grpc.aio
 from gamenode_console import credentials, discovery
 from gamenode_console.gateway import network
 from gamenode_console.gateway.administration import AdministrationCalls
+from gamenode_console.gateway.artifacts import ArtifactCalls
 from gamenode_console.gateway.containers import ContainerCalls
 from gamenode_console.gateway.link import STREAM_PATIENCE, Link, Login
 from gamenode_console.gateway.notifiers import NotifierCalls
@@ -31,6 +32,7 @@ class Gateway:
         self.containers = ContainerCalls(link)
         self.administration = AdministrationCalls(link)
         self.notifiers = NotifierCalls(link)
+        self.artifacts = ArtifactCalls(link)
 
 
 def _silent(text: str) -> None:

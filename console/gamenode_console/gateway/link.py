@@ -103,6 +103,13 @@ class Link:
         finally:
             call.cancel()
 
+    async def upload(self, method: grpc.aio.StreamUnaryMultiCallable[Q, T], requests: AsyncIterator[Q]) -> T:
+        """One call that sends many messages, as far as its connection holds."""
+        try:
+            return await method(requests, metadata=await self._login.metadata())
+        except grpc.aio.AioRpcError as failed:
+            raise from_rpc(failed) from None
+
     async def resume(self, attempt: Callable[[], AsyncIterator[T]], *, over: Callable[[], bool]) -> AsyncIterator[T]:
         """Messages of one stream after the other: `attempt` opens the next where the last one stopped.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from gamenode_pipelines import expressions
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.kinds.approvals import APPROVALS
+from gamenode_pipelines.kinds.artifacts import ARTIFACTS
 from gamenode_pipelines.kinds.checks import CHECKS
 from gamenode_pipelines.kinds.containers import CONTAINERS
 from gamenode_pipelines.kinds.fields import is_template
@@ -28,7 +29,7 @@ from gamenode_pipelines.wording import nearest, shown
 
 #: Every kind that works, by name.
 KINDS: Final[Mapping[str, Kind]] = {
-    kind.name: kind for kind in (*APPROVALS, *CONTAINERS, *CHECKS, *FILES, *GAMES, *GATES, *PIPELINES)
+    kind.name: kind for kind in (*APPROVALS, *ARTIFACTS, *CONTAINERS, *CHECKS, *FILES, *GAMES, *GATES, *PIPELINES)
 }
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from gamenode_pipelines.artifacts import check_reference
 from gamenode_pipelines.kinds import engine_values as engine
 from gamenode_pipelines.kinds.commands import COMMAND
 from gamenode_pipelines.kinds.fields import (
@@ -20,6 +21,7 @@ from gamenode_pipelines.kinds.fields import (
     Leaf,
     is_template,
     whole,
+    without_dots,
     words,
 )
 from gamenode_pipelines.kinds.healthcheck import HEALTHCHECK
@@ -139,10 +141,8 @@ def _expression(value: object) -> str:
 
 
 def _archive(value: object) -> str:
-    text = text_of(value)
-    if not text.startswith("/") or ".." in text.split("/"):
-        raise ValueError("must be the path from / of a `docker save` archive on the node; artifacts are not yet there")
-    return text
+    text = without_dots(value)
+    return text if text.startswith("/") else check_reference(text)
 
 
 _MEANT: Final = {
@@ -191,9 +191,22 @@ CONTAINERS: Final = (
         "container.load",
         "Loads the images of a `docker save` archive; no registry is asked.",
         Record(
-            {"from": Field(Leaf("path from /", _archive, SCALAR_SCHEMA, empty=""), "The archive on the node.", True)},
+            {
+                "from": Field(
+                    Leaf("path from / or artifact", _archive, SCALAR_SCHEMA, empty=""),
+                    "The archive on the node, or an artifact by name or digest.",
+                    True,
+                )
+            },
             "container.load",
-            meant={"path": "from", "file": "from", "archive": "from", "input": "from", "image": "from"},
+            meant={
+                "path": "from",
+                "file": "from",
+                "archive": "from",
+                "input": "from",
+                "image": "from",
+                "artifact": "from",
+            },
         ),
         idempotent=True,
         capabilities=_needs_engine,

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from gamenode_proto.v1 import agent_link_pb2 as gamenode__proto_dot_v1_dot_agent__link__pb2
+from gamenode_proto.v1 import artifacts_pb2 as gamenode__proto_dot_v1_dot_artifacts__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -60,6 +61,26 @@ class AgentLinkStub:
                 request_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.SerializeToString,
                 response_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.FromString,
                 _registered_method=True)
+        self.OfferArtifact = channel.unary_unary(
+                '/gamenode.v1.AgentLink/OfferArtifact',
+                request_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactOffer.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactWanted.FromString,
+                _registered_method=True)
+        self.UploadArtifact = channel.stream_unary(
+                '/gamenode.v1.AgentLink/UploadArtifact',
+                request_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.Artifact.FromString,
+                _registered_method=True)
+        self.FetchArtifact = channel.unary_stream(
+                '/gamenode.v1.AgentLink/FetchArtifact',
+                request_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.FetchArtifactRequest.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.FromString,
+                _registered_method=True)
+        self.SweepArtifacts = channel.unary_unary(
+                '/gamenode.v1.AgentLink/SweepArtifacts',
+                request_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.SerializeToString,
+                response_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.FromString,
+                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/gamenode.v1.AgentLink/RenewCertificate',
                 request_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.RenewCertificateRequest.SerializeToString,
@@ -110,6 +131,33 @@ class AgentLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OfferArtifact(self, request, context):
+        """As an operator's, for a step of a task of the calling node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadArtifact(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchArtifact(self, request, context):
+        """The content from an offset; the first piece says what it is. One that the calling node keeps comes without data.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SweepArtifacts(self, request, context):
+        """Of the contents that the calling node keeps, those that nobody knows any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewCertificate(self, request, context):
         """A new certificate for a new key, before the present one ends.
         """
@@ -144,6 +192,26 @@ def add_AgentLinkServicer_to_server(servicer, server):
                     servicer.Answer,
                     request_deserializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.FromString,
                     response_serializer=gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.SerializeToString,
+            ),
+            'OfferArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferArtifact,
+                    request_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactOffer.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactWanted.SerializeToString,
+            ),
+            'UploadArtifact': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadArtifact,
+                    request_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.Artifact.SerializeToString,
+            ),
+            'FetchArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchArtifact,
+                    request_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.FetchArtifactRequest.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.SerializeToString,
+            ),
+            'SweepArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.SweepArtifacts,
+                    request_deserializer=gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.FromString,
+                    response_serializer=gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -287,6 +355,114 @@ class AgentLink:
             '/gamenode.v1.AgentLink/Answer',
             gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerPiece.SerializeToString,
             gamenode__proto_dot_v1_dot_agent__link__pb2.AnswerEnd.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.AgentLink/OfferArtifact',
+            gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactOffer.SerializeToString,
+            gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactWanted.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadArtifact(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/gamenode.v1.AgentLink/UploadArtifact',
+            gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.SerializeToString,
+            gamenode__proto_dot_v1_dot_artifacts__pb2.Artifact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gamenode.v1.AgentLink/FetchArtifact',
+            gamenode__proto_dot_v1_dot_artifacts__pb2.FetchArtifactRequest.SerializeToString,
+            gamenode__proto_dot_v1_dot_artifacts__pb2.ArtifactPiece.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SweepArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gamenode.v1.AgentLink/SweepArtifacts',
+            gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.SerializeToString,
+            gamenode__proto_dot_v1_dot_artifacts__pb2.HeldArtifacts.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ The agent's side of the server: one session, one log stream, and what they need.
 
 from collections import abc as _abc
 from gamenode_proto.v1 import agent_link_pb2 as _agent_link_pb2
+from gamenode_proto.v1 import artifacts_pb2 as _artifacts_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -50,6 +51,13 @@ class AgentLinkStub:
     and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
     server's end of the call ends the work behind it.
     """
+    OfferArtifact: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.ArtifactOffer, _artifacts_pb2.ArtifactWanted]
+    """As an operator's, for a step of a task of the calling node."""
+    UploadArtifact: _grpc.StreamUnaryMultiCallable[_artifacts_pb2.ArtifactPiece, _artifacts_pb2.Artifact]
+    FetchArtifact: _grpc.UnaryStreamMultiCallable[_artifacts_pb2.FetchArtifactRequest, _artifacts_pb2.ArtifactPiece]
+    """The content from an offset; the first piece says what it is. One that the calling node keeps comes without data."""
+    SweepArtifacts: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.HeldArtifacts, _artifacts_pb2.HeldArtifacts]
+    """Of the contents that the calling node keeps, those that nobody knows any more."""
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_agent_link_pb2.RenewCertificateRequest, _agent_link_pb2.RenewCertificateResponse]
     """A new certificate for a new key, before the present one ends."""
 
@@ -75,6 +83,13 @@ class AgentLinkAsyncStub(AgentLinkStub):
     and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
     server's end of the call ends the work behind it.
     """
+    OfferArtifact: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.ArtifactOffer, _artifacts_pb2.ArtifactWanted]  # type: ignore[assignment]
+    """As an operator's, for a step of a task of the calling node."""
+    UploadArtifact: _aio.StreamUnaryMultiCallable[_artifacts_pb2.ArtifactPiece, _artifacts_pb2.Artifact]  # type: ignore[assignment]
+    FetchArtifact: _aio.UnaryStreamMultiCallable[_artifacts_pb2.FetchArtifactRequest, _artifacts_pb2.ArtifactPiece]  # type: ignore[assignment]
+    """The content from an offset; the first piece says what it is. One that the calling node keeps comes without data."""
+    SweepArtifacts: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.HeldArtifacts, _artifacts_pb2.HeldArtifacts]  # type: ignore[assignment]
+    """Of the contents that the calling node keeps, those that nobody knows any more."""
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_agent_link_pb2.RenewCertificateRequest, _agent_link_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for a new key, before the present one ends."""
 
@@ -127,6 +142,37 @@ class AgentLinkServicer(metaclass=_abc_1.ABCMeta):
         and is sent at once, also while there is nothing to say: the server gives up on an answer that does not begin. The
         server's end of the call ends the work behind it.
         """
+
+    @_abc_1.abstractmethod
+    def OfferArtifact(
+        self,
+        request: _artifacts_pb2.ArtifactOffer,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifacts_pb2.ArtifactWanted, _abc.Awaitable[_artifacts_pb2.ArtifactWanted]]:
+        """As an operator's, for a step of a task of the calling node."""
+
+    @_abc_1.abstractmethod
+    def UploadArtifact(
+        self,
+        request_iterator: _MaybeAsyncIterator[_artifacts_pb2.ArtifactPiece],
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifacts_pb2.Artifact, _abc.Awaitable[_artifacts_pb2.Artifact]]: ...
+
+    @_abc_1.abstractmethod
+    def FetchArtifact(
+        self,
+        request: _artifacts_pb2.FetchArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifacts_pb2.ArtifactPiece], _abc.AsyncIterator[_artifacts_pb2.ArtifactPiece]]:
+        """The content from an offset; the first piece says what it is. One that the calling node keeps comes without data."""
+
+    @_abc_1.abstractmethod
+    def SweepArtifacts(
+        self,
+        request: _artifacts_pb2.HeldArtifacts,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifacts_pb2.HeldArtifacts, _abc.Awaitable[_artifacts_pb2.HeldArtifacts]]:
+        """Of the contents that the calling node keeps, those that nobody knows any more."""
 
     @_abc_1.abstractmethod
     def RenewCertificate(

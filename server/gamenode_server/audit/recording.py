@@ -30,7 +30,7 @@ MAX_REQUEST = 4096
 #: Fields whose values never leave memory.
 _SECRET = frozenset({"token_secret", "secret", "secrets", "password", "signature", "nonce", "token"})
 #: Fields that say what a call is about, the first that is set.
-_TARGETS = ("container", "run", "runs", "node", "name", "nodes", "node_id", "sources", "source")
+_TARGETS = ("container", "run", "runs", "node", "name", "nodes", "node_id", "sources", "source", "artifacts")
 
 
 R = TypeVar("R")

@@ -9,11 +9,12 @@ import grpc.aio
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1 import agent_link_pb2 as pb
-from gamenode_proto.v1 import agent_link_pb2_grpc
+from gamenode_proto.v1 import agent_link_pb2_grpc, artifacts_pb2
 from gamenode_server.controller.bundles import bundle_for
 from gamenode_server.core import Core
 from gamenode_server.identity import principals
 from gamenode_server.identity.renewals import Renewals
+from gamenode_server.rpc.agent_artifacts import AgentArtifacts
 from gamenode_server.rpc.agent_session import AgentSession
 from gamenode_server.rpc.answers import Answer
 from gamenode_server.rpc.log_uploads import LogUploads
@@ -30,6 +31,7 @@ class AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
     def __init__(self, core: Core, *, renewals: Renewals) -> None:
         self._core = core
         self._renewals = renewals
+        self._artifacts = AgentArtifacts(core)
 
     async def Session(  # type: ignore[override] # it writes its frames itself, from two directions
         self, request_iterator: AsyncIterator[pb.AgentFrame], context: Context
@@ -59,6 +61,31 @@ class AgentLink(agent_link_pb2_grpc.AgentLinkServicer):
     async def Answer(self, request_iterator: AsyncIterator[pb.AnswerPiece], context: Context) -> pb.AnswerEnd:
         """What an operator asked this node for."""
         return await Answer(self._core, principals.current()).run(request_iterator)
+
+    async def OfferArtifact(
+        self, request: artifacts_pb2.ArtifactOffer, context: Context
+    ) -> artifacts_pb2.ArtifactWanted:
+        """What a step of the calling node wants to store."""
+        return await self._artifacts.offer(principals.current(), request)
+
+    async def UploadArtifact(
+        self, request_iterator: AsyncIterator[artifacts_pb2.ArtifactPiece], context: Context
+    ) -> artifacts_pb2.Artifact:
+        """Its content."""
+        return await self._artifacts.upload(principals.current(), request_iterator)
+
+    async def FetchArtifact(
+        self, request: artifacts_pb2.FetchArtifactRequest, context: Context
+    ) -> AsyncIterator[artifacts_pb2.ArtifactPiece]:
+        """What a step of the calling node wants to have."""
+        async for piece in self._artifacts.fetch(principals.current(), request):
+            yield piece
+
+    async def SweepArtifacts(
+        self, request: artifacts_pb2.HeldArtifacts, context: Context
+    ) -> artifacts_pb2.HeldArtifacts:
+        """What the calling node need not keep any more."""
+        return await self._artifacts.unwanted(principals.current(), request)
 
     async def RenewCertificate(
         self, request: pb.RenewCertificateRequest, context: Context

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 #: The newest revision in `migrations/versions`; what a database of this program is at.
-REVISION = "0004"
+REVISION = "0005"
 #: Marks the file as ours (SQLite's `application_id`): "GNOD".
 APPLICATION_ID = 0x474E4F44
 
@@ -183,6 +183,25 @@ notifications = Table(
     Column("attempts", Integer, nullable=False),
     #: JSON, as templates see it.
     Column("event", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Contents under names; the contents themselves are files, or on nodes.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    #: The node that keeps it; empty for the server.
+    Column("node_id", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("folder", SmallInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("step_id", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -292,6 +292,7 @@ class Transaction:
         if old is not None:
             self._note(self._nodes, node_id, None, self._memory.restore_node, old)
             self._cache.drop_node(node_id)
+            self.defer(sa.delete(schema.artifacts).where(schema.artifacts.c.node_id == node_id))  # gone with it
 
     # -- pipelines and bundles ----------------------------------------------------------------------------------------
 

@@ -7,9 +7,7 @@ import time
 import pytest
 
 from gamenode_pipelines.errors import InvalidPipeline
-from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.load import LoadedPipeline, load_pipelines
-from gamenode_pipelines.spec_steps import LATER
 
 RUN = "pipeline: p\nsteps:\n  - id: a\n    uses: container.run\n    with:\n      name: oa\n      image: oa\n"
 
@@ -104,7 +102,18 @@ def test_a_step_of_a_kind_is_read_and_its_values_have_one_spelling() -> None:
         (RUN + "      stop: {via: exec}\n", "8:19: `via` needs a `command`"),
         (step("container.wait", "{name: oa, for: log}"), "5:5: `pattern` is missing: `for: log` waits for a line"),
         (step("container.wait", "{name: oa, for: ready}"), "5:27: `for` 'ready' is none of healthy, running, exited"),
-        (step("container.load", "{from: artifact}"), "5:18: `from` must be the path from / of a `docker save`"),
+        (step("container.load", "{from: a/b.tar}"), "5:18: `from` must be 1 to 128 letters, digits,"),
+        (step("file.fetch", "{path: x}"), "5:5: `url` is missing, or `from`"),
+        (step("file.fetch", "{path: x, url: 'http://a'}"), "5:5: `sha256` is missing: what comes from"),
+        (
+            step("file.fetch", "{path: x, url: 'http://a', sha256: %s, from: b}" % ("a" * 64)),
+            "5:118: `from` does not go",
+        ),
+        (step("file.fetch", "{path: x, from: /srv/x}"), "5:27: `from` must be 1 to 128 letters, digits,"),
+        (step("file.fetch", "{path: x, from: sha256:12}"), "5:27: `from` is no SHA-256"),
+        (step("artifact.put", "{name: a/b, path: x}"), "5:18: `name` must be 1 to 128 letters, digits,"),
+        (step("artifact.put", "{name: %s, path: x}" % ("ab" * 32)), "5:18: `name` looks like a digest"),
+        (step("artifact.put", "{name: a, path: x, to: both}"), "5:34: `to` "),
         (step("game.query", "{protocol: quake, port: 1}"), "5:22: `protocol` 'quake' is none of"),
         (step("game.rcon", "{protocol: source, port: 1, password: x, commands: []}"), "`commands` is empty"),
         # expressions
@@ -129,16 +138,6 @@ def test_everything_is_reported_at_once() -> None:
     assert [problem.split(": ")[0] for problem in problems(text)] == [
         "8:7", "9:15", "10:25", "10:36", "11:12", "12:18", "13:14", "14:14",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", LATER)
-def test_kinds_of_later_are_not_unknown(kind: str) -> None:
-    (problem,) = problems(step(kind, "{name: x}"))
-    assert problem.startswith(f"4:11: not yet: `uses: {kind}`; ")
-
-
-def test_later_kinds_and_those_that_work_are_different_ones() -> None:
-    assert not set(LATER) & set(KINDS)
 
 
 def test_an_output_that_is_not_there_yet_is_a_warning() -> None:

@@ -13,7 +13,6 @@ from gamenode_pipelines.kinds import KINDS
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.problems import key_names
 from gamenode_pipelines.sandbox import METHODS, filter_names
-from gamenode_pipelines.spec_steps import LATER
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "reference" / "pipeline.md"
@@ -56,11 +55,6 @@ def test_every_kind_has_its_table_and_an_example(name: str) -> None:
     assert TEXT.count(f"<!-- kind {name}: begin -->\n| field |") == 1
     assert f"### `{name}`" in TEXT
     assert any(f"uses: {name}\n" in block for block in YAML)
-
-
-def test_every_kind_that_is_not_yet_there_is_named() -> None:
-    not_yet = TEXT[TEXT.index("## Not yet") :]
-    assert all(f"`{name}`" in not_yet for name in LATER)
 
 
 def test_every_filter_and_method_is_mentioned() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gamenode_server.artifacts.shelf import Limits, Shelf
 from gamenode_server.config import ServerSettings
 from gamenode_server.intervals import Intervals
 from gamenode_server.logs import LogRef, LogStore
@@ -27,12 +28,14 @@ async def test_a_database_that_cannot_be_read_does_not_end_the_housekeeping(
     settings = ServerSettings(log_space=0)
     async with opened(tmp_path / "store.db") as there, asyncio.TaskGroup() as group:
         (tmp_path / "store.db").rename(tmp_path / "away")
-        house = keep_house(there.store, logs, settings, replace(Intervals(), retention=0.01))
+        shelf = Shelf(tmp_path / "artifacts", there.store, Limits(1, 1, 1.0))
+        house = keep_house(there.store, logs, shelf, settings, replace(Intervals(), retention=0.01))
         keeping = group.create_task(house)
         await until(lambda: "could not be deleted" in caplog.text, every=0.01, what="a round that fails")
         (tmp_path / "away").rename(tmp_path / "store.db")
         await until(lambda: not (tmp_path / "logs" / "run").exists(), every=0.01, what="a round that does not")
         keeping.cancel()
+        await shelf.close()
     await logs.close()
 
 

@@ -97,7 +97,7 @@ def says(status: str) -> Callable[[str, int], bytes]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["gamenode_agent.steps.file_fetch"], "PAUSE", 0.0)
+    monkeypatch.setattr(sys.modules["gamenode_agent.steps.web_file"], "PAUSE", 0.0)
 
 
 async def fetch(folder: Path, url: str, handle: FakeHandle | None = None, **more: Any) -> Result:

@@ -36,7 +36,7 @@ def test_no_rule_is_about_a_method_that_does_not_exist() -> None:
     assert ours == set(methods())
 
 
-READS = {"List", "Get", "Watch", "Render", "Explain", "Tail", "Read", "WhoAmI", "Verify"}
+READS = {"List", "Get", "Watch", "Render", "Explain", "Tail", "Read", "WhoAmI", "Verify", "Download"}
 
 
 @pytest.mark.parametrize("method", [m for m, rule in RULES.items() if rule.caller == "operator"])

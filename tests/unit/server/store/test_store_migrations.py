@@ -208,6 +208,6 @@ def test_everything_has_a_form_in_postgresql() -> None:
     assert put_run.count("%s") == len(schema.runs.columns)
     for table in schema.metadata.sorted_tables:
         made = str(CreateTable(table).compile(dialect=dialect))
-        assert ("BIGINT" in made) == (table.name in {"events", "audit", "notifications"})
+        assert ("BIGINT" in made) == (table.name in {"artifacts", "events", "audit", "notifications"})
         for index in table.indexes:
             assert str(CreateIndex(index).compile(dialect=dialect))

@@ -1,0 +1,1 @@
+"""Artifacts on a node: carried to and from the server, and those that the node keeps itself."""
