@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from gamenode_pipelines import yaml_tree as tree
 from gamenode_pipelines.errors import InvalidPipeline, Problem
 from gamenode_pipelines.lint import lint
+from gamenode_pipelines.lint_files import check_files
 from gamenode_pipelines.lint_fleet import check_fleet
 from gamenode_pipelines.lint_schedules import check_schedules
 from gamenode_pipelines.lint_triggers import check_triggers
@@ -108,6 +109,8 @@ def _load_document(root: tree.Node, notes: _Notes) -> PipelineSpec | None:
         report_shape(error, root, notes.report)
     lint(root, notes.report)
     check_fleet(root, notes.report)
+    if spec is not None:
+        check_files(spec, root, notes.report)
     if spec is not None and spec.schedule:
         check_schedules(spec, root, notes.report)
     if spec is not None and spec.on:

@@ -75,6 +75,9 @@ async def test_collect_logs_packs_what_has_changed(tmp_path: Path) -> None:
             assert [Path(name).name for name in archive.getnames()] == ["new.log"]
         assert int(outputs["bytes"]) == Path(outputs["path"]).stat().st_size
         assert "left out, as it is too much" in await cluster.cli("run", "logs", packed["id"])
+        got = tmp_path / "got.tar.gz"
+        await cluster.cli("artifact", "get", "logs-eu-1.tar.gz", "--to", str(got))
+        assert got.read_bytes() == Path(outputs["path"]).read_bytes()
         await run(cluster, "collect-logs", code=1, paths=f"{logs}/nothing*", folder=tmp_path / "out")
 
 

@@ -109,6 +109,11 @@ def test_a_step_of_a_kind_is_read_and_its_values_have_one_spelling() -> None:
             step("file.fetch", "{path: x, url: 'http://a', sha256: %s, from: b}" % ("a" * 64)),
             "5:118: `from` does not go",
         ),
+        (step("file.fetch", "{path: x, from: maps/a.cfg}"), "5:27: 'maps/a.cfg' is none of the pipeline's `files`"),
+        (
+            f"files: [maps/b.cfg]\n{step('file.fetch', '{path: x, from: maps/a.cfg}')}",
+            "6:27: 'maps/a.cfg' is none of the pipeline's `files`; did you mean 'maps/b.cfg'?",
+        ),
         (step("file.fetch", "{path: x, from: /srv/x}"), "5:27: `from` must be 1 to 128 letters, digits,"),
         (step("file.fetch", "{path: x, from: sha256:12}"), "5:27: `from` is no SHA-256"),
         (step("artifact.put", "{name: a/b, path: x}"), "5:18: `name` must be 1 to 128 letters, digits,"),
