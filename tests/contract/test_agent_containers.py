@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from gamenode_agent.artifacts.desk import ArtifactDesk
+from gamenode_agent.artifacts.kept import Kept
 from gamenode_agent.clock import BootClock
 from gamenode_agent.config import AgentSettings
 from gamenode_agent.containers import assembly
@@ -100,6 +102,7 @@ async def connected(tmp_path: Path, fake: FakeServer, monkeypatch: pytest.Monkey
             settings,
             identity,
             clock=clock,
+            artifacts=ArtifactDesk(Kept(settings.agent_dir / "artifacts", reserve=0)),
             group=group,
             tell=lambda kind, _data: host.events.append(kind),
             reply=lambda command_id, error: link.send_result(command_id, error),

@@ -73,6 +73,7 @@ FAILPOINTS = sorted(
         name
         for path in (Path(__file__).parents[2] / "agent").rglob("*.py")
         for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())
+        if not name.startswith("artifacts.")  # where contents are under way; see test_artifact_steps.py
     }
 )
 

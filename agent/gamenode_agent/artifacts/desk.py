@@ -56,6 +56,7 @@ class ArtifactDesk:
 
     async def sweep(self, wall_now: float) -> None:
         """Removes what no artifact has any more. Raises GameNodeError where the server cannot be asked."""
+        await beside(lambda: self.kept.tidy(wall_now=wall_now))
         held = await beside(self.kept.digests)
         if held:
             gone = await self.carrier.unwanted(held)

@@ -17,6 +17,8 @@ from gamenode_pipelines.quantities import format_size
 
 #: Seconds that a content which the server does not know is left alone: its name may be on the way.
 LEFT_ALONE = 3600.0
+#: Seconds since something was last written to it.
+ABANDONED = 7 * 86_400.0
 
 
 class Kept:
@@ -69,6 +71,13 @@ class Kept:
             with contextlib.suppress(FileNotFoundError):
                 if self.path(digest).stat().st_mtime < wall_now - LEFT_ALONE:
                     self.path(digest).unlink()
+
+    def tidy(self, *, wall_now: float) -> None:
+        """Removes what attempts have left that were killed and never taken up again."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._making):
+                if entry.stat().st_mtime < wall_now - ABANDONED:
+                    os.unlink(entry.path)
 
     def _made_by(self, key: Attempt) -> Path:
         return self._making / f"{key.task_id}.{key.fence}.{key.step_id}.{key.attempt}"

@@ -83,7 +83,7 @@ class ArtifactPut:
         finally:
             if fd >= 0:
                 os.close(fd)
-        await beside(self.desk.kept.discard, self.key)
+            await beside(self.desk.kept.discard, self.key)
         where = "on this node" if self.on_node else "on the server"
         attempt.say(f"{self.name}: {format_size(packed.size)} {where}, sha256:{packed.digest}")
         return Result(outputs={"name": self.name, "sha256": packed.digest, "bytes": str(packed.size)})

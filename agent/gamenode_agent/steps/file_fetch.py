@@ -44,6 +44,9 @@ class FileFetch:
         unfinished = place.parent / self.unfinished
         try:
             await self.source.fetch(attempt, unfinished)
+        except GameNodeError:
+            remove(unfinished)
+            raise
         except OSError as error:
             remove(unfinished)
             raise named(error, str(place)) from error
