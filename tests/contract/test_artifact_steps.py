@@ -16,6 +16,8 @@ import pytest
 from gamenode_agent.artifacts.carrier import PIECE
 from gamenode_pipelines.states import RunState
 from support.cluster import Agent, Cluster, running_cluster, settled, state_of
+from support.docker_engine import DockerEngineProcess
+from support.play_image import play_archive
 
 PUT = """\
 pipeline: put
@@ -182,3 +184,26 @@ def scribble(path: Path, size: int) -> str:
             file.write(piece)
             digest.update(piece)
     return digest.hexdigest()
+
+
+LOAD = """\
+pipeline: load
+steps:
+  - {id: load, uses: container.load, with: {from: play.tar}}
+  - id: run
+    uses: container.job
+    with: {image: "${{ steps.load.outputs.image }}", pull: never, command: ["true"]}
+"""
+
+
+async def test_images_come_as_artifacts(tmp_path: Path, docker_engine: DockerEngineProcess) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text(LOAD)
+    env = {"GAMENODE_DOCKER_HOST": docker_engine.address}
+    async with running_cluster(tmp_path / "c", agents=["eu-1"], env=env) as cluster:
+        missing = await run(cluster, file, "--all", code=1)
+        assert error_of(missing, "load")["code"] == "not_found"
+        await cluster.cli("artifact", "put", str(play_archive()), "--name", "play.tar")
+        loaded = await run(cluster, file, "--all")
+        assert [step["state"] for step in loaded["tasks"][0]["steps"]] == ["succeeded", "succeeded"]
+        assert not list(cluster.agents[0].data_dir.rglob("artifact.tar")), "what was brought is gone"
