@@ -211,7 +211,9 @@ def _content(file: str) -> Iterator[tuple[Path, bool]]:
     try:
         if file != "-" and not path.is_dir():
             if not path.is_file():
-                raise click.UsageError(f"{texts.one_line(file)}: {'no regular file' if path.exists() else 'not there'}")
+                raise click.UsageError(
+                    f"{texts.one_line(file)}: {'no regular file' if path.exists() else 'no such file or folder'}"
+                )
             yield path, False
             return
         with tempfile.TemporaryDirectory(prefix="gamenode-") as directory:
