@@ -16,6 +16,7 @@ from textual.app import App, ReturnType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
+from textual.timer import Timer
 
 from gamenode_console.terminal.outlet import Outlet, put_back
 from gamenode_console.terminal.plain import ascii_only
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a terminal may take for what was drawn last.
 GRACE = 1.0
+#: Seconds without another change of size.
+SETTLED = 0.25
 #: Parts of the screen that are remembered one by one.
 _PARTS = 500
 
@@ -101,6 +104,8 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
         super().__init__(driver_class=ConsoleDriver, **options)
         #: What was to be drawn and was not; None: all of the screen.
         self._missing: set[Region] | None = set()
+        #: Runs while the size may change again at once.
+        self._settling: Timer | None = None
 
     # -- for those who build on it ------------------------------------------------------------------------------------
 
@@ -150,7 +155,17 @@ class PatientApp(App[ReturnType], Generic[ReturnType]):
             self._missing |= {Region(left, y, right - left, 1) for y, left, right in renderable.spans}
 
     def on_resize(self) -> None:
-        """Draws everything, also where the size is as before: a terminal that was smaller meanwhile has lost a part."""
+        """Draws everything once the sizes have settled, also where the last one is as the first.
+
+        A terminal changes its size beside what is on its way to it: what it was sent for one size it may have shown in
+        another, and lost a part of.
+        """
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLED, self._draw_everything)
+
+    def _draw_everything(self) -> None:
+        self._settling = None
         if self._screen_stack:
             self.screen.refresh()
 
