@@ -5,16 +5,18 @@ Relies on names that Textual keeps to itself; `tests/tui/test_console_terminals.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, Generic
 
+from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App, ReturnType
 from textual.drivers.linux_driver import LinuxDriver
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -53,6 +55,9 @@ class ConsoleDriver(LinuxDriver):
         # Textual's own thread is started as well, and gets nothing to do.
         self.outlet = Outlet(self._terminal, caught_up=self._caught_up)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        # Textual's handler reads the size wherever the signal meets it, also within itself: the size that was read
+        # first is then told last, and stays. In the loop they come one after the other.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, self._resized)
 
     def write(self, data: str) -> None:
         """Writes something; never waits."""
@@ -79,6 +84,11 @@ class ConsoleDriver(LinuxDriver):
     def behind(self) -> bool:
         """Whether the terminal does not keep up."""
         return self.outlet is not None and self.outlet.behind()
+
+    def _resized(self) -> None:
+        if not self._in_band_window_resize:
+            size = Size(*self._get_terminal_size())
+            self._app.post_message(events.Resize(size, size))
 
     @property
     def _terminal(self) -> int:
