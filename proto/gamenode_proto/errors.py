@@ -89,6 +89,9 @@ _CODE_OF: Mapping[grpc.StatusCode, Code] = MappingProxyType(
     }
 )
 
+#: What gRPC says, under other statuses than `unavailable`, of a connection that went away under an operation of a call.
+_LOST = frozenset({"Internal error from Core", "Stream removed"})
+
 Trailers = tuple[tuple[str, str], ...]
 
 
@@ -158,7 +161,7 @@ def from_rpc(error: grpc.aio.AioRpcError) -> GameNodeError:
         except ValueError:  # a newer peer's word: say the nearest we know, and keep theirs in the text
             code, message = _CODE_OF.get(error.code(), Code.INTERNAL), f"{message} ({word})"
         return GameNodeError(code, message, details=_details(trailers.get(DETAILS_KEY)))
-    code = _CODE_OF.get(error.code(), Code.INTERNAL)
+    code = Code.DISCONNECTED if message in _LOST else _CODE_OF.get(error.code(), Code.INTERNAL)
     if code is Code.DISCONNECTED:
         message = f"the server cannot be reached: {message}" if message else "the server cannot be reached"
     elif code is Code.TIMEOUT:

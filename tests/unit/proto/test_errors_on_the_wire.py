@@ -96,3 +96,13 @@ def test_a_word_of_a_newer_peer_falls_back_to_its_status() -> None:
     got = from_rpc(error)
     assert got.code is Code.NOT_FOUND
     assert "galaxy_missing" in got.message
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(grpc.StatusCode.INTERNAL, "Internal error from Core"), (grpc.StatusCode.UNKNOWN, "Stream removed")],
+)
+def test_a_connection_that_goes_away_under_an_operation_is_lost(status: grpc.StatusCode, words: str) -> None:
+    error = from_rpc(grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), words))
+    assert error.code is Code.DISCONNECTED
+    assert words in error.message
