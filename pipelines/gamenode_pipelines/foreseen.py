@@ -5,6 +5,7 @@ Only expressions of `params`, `node` and `run` have a value by then; what refers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -51,6 +52,23 @@ def commands(plan: Plan, node: NodeFacts, run_id: str = "") -> list[Command]:
         holds = not condition or step.scope != "" or not _is_known(condition) or _true(condition, scope)
         found.append(Command(step.id, step.kind, _text(step, scope)[:LONGEST], not holds))
     return found
+
+
+def may_become(text: str, step: StepPlan, plan: Plan, node: NodeFacts, run_id: str) -> re.Pattern[str]:
+    """What a text of a step can be once it is rendered on a node: anything in the place of what is not known yet."""
+    scope = _scope(plan, node, run_id)
+    if step.scope:  # whose parameters are others
+        del scope["params"]
+    pieces: list[str] = []
+    position = 0
+    for part in expressions.find(text):
+        pieces.append(re.escape(text[position : part.start]))
+        value = text[part.start : part.end]
+        known = part.closed and expressions.roots_of(part.source) <= scope.keys()
+        pieces.append(re.escape(expressions.render(value, scope)) if known else ".*")
+        position = part.end
+    pieces.append(re.escape(text[position:]))
+    return re.compile("".join(pieces), re.DOTALL)
 
 
 def publishes(plan: Plan) -> bool:

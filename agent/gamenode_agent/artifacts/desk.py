@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gamenode_agent.artifacts.kept import Kept
 from gamenode_agent.beside import beside
 from gamenode_agent.journal import Attempt
 from gamenode_pipelines.errors import Code, GameNodeError
-from gamenode_proto.v1.artifacts_pb2 import Artifact
+from gamenode_proto.v1.artifacts_pb2 import Artifact, ArtifactOffer
 from gamenode_proto.v1.common_pb2 import AttemptRef
 
 
@@ -27,6 +28,19 @@ class ArtifactDesk:
 
     kept: Kept
     carrier: Carrier = field(default_factory=Carrier)
+    #: Contents whose names are on the way to the server, which may be away for long.
+    _naming: Counter[str] = field(default_factory=Counter)
+
+    async def keep(self, offer: ArtifactOffer, say: Say) -> None:
+        """Keeps what an attempt has made for this offer, and has the server name it. Raises GameNodeError, OSError."""
+        self._naming[offer.digest] += 1
+        try:
+            ref = offer.ref
+            key = Attempt(ref.task_id, ref.fence, ref.step_id, ref.attempt)
+            await beside(self.kept.keep, key, offer.digest)
+            await self.carrier.store(offer, -1, say)
+        finally:
+            self._naming[offer.digest] -= 1
 
     async def look(self, key: Attempt, said: str, say: Say) -> Artifact:
         """What is meant by a name or digest now. Raises GameNodeError."""
@@ -59,5 +73,5 @@ class ArtifactDesk:
         await beside(lambda: self.kept.tidy(wall_now=wall_now))
         held = await beside(self.kept.digests)
         if held:
-            gone = await self.carrier.unwanted(held)
+            gone = [digest for digest in await self.carrier.unwanted(held) if not self._naming[digest]]
             await beside(lambda: self.kept.remove(gone, wall_now=wall_now))

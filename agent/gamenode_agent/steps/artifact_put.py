@@ -76,10 +76,10 @@ class ArtifactPut:
                 on_node=self.on_node,
             )
             if self.on_node:
-                await beside(self.desk.kept.keep, self.key, packed.digest)
-            elif folder:
-                fd = await beside(_open, str(made))
-            await self.desk.carrier.store(offer, fd, attempt.say)
+                await self.desk.keep(offer, attempt.say)
+            else:
+                fd = fd if fd >= 0 else await beside(_open, str(made))
+                await self.desk.carrier.store(offer, fd, attempt.say)
         finally:
             if fd >= 0:
                 os.close(fd)

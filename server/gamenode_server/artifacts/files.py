@@ -10,7 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,9 +61,10 @@ class Contents:
         file.seek(offset)
         return file
 
-    def usage(self) -> int:
-        """Bytes that everything here takes."""
-        return sum(entry.stat().st_size for folder in self._folders() for entry in _files(folder))
+    def usage(self, coming: Mapping[tuple[str, str], int]) -> int:
+        """Bytes that everything here takes, and will take once contents of these sizes have come."""
+        taken = sum(_size(entry) for folder in self._folders() for entry in _files(folder))
+        return taken + sum(max(0, size - self.held(*key)) for key, size in coming.items())
 
     def remove(self, digests: Iterable[str]) -> None:
         """Removes these contents."""
@@ -133,6 +134,7 @@ class Incoming:
 
     def discard(self) -> None:
         """Forgets what has come."""
+        self.size = 0
         self._part.unlink(missing_ok=True)
         self.close()
 
@@ -156,3 +158,10 @@ def named_errors() -> Iterator[None]:
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:
     return [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # it has moved to its place, or is gone
+        return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from gamenode_pipelines import foreseen
 from gamenode_pipelines.artifacts import check_reference
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1 import common_pb2
@@ -12,6 +13,8 @@ from gamenode_server.store.tx import Tx
 
 #: The kinds that store, and the kinds that fetch, with the field of theirs that says what.
 STORES = {"artifact.put": "name"}
+#: Characters of a name, or of a digest and what is before it.
+LONGEST = 128
 FETCHES = {"container.load": "from", "file.fetch": "from"}
 
 
@@ -39,8 +42,11 @@ def run_of(
         if (step := next(steps, None)) is None or step.kind not in kinds:
             raise _not_said(ref, kinds)
         written = step.with_.get(kinds[step.kind], "")
-        # What has expressions in it is known only on the node: earlier steps have a say in it.
-        if not isinstance(written, str) or ("${{" not in written and _plain(written) != _plain(said)):
+        if not isinstance(written, str) or len(said) > LONGEST:
+            raise _not_said(ref, kinds)
+        # What earlier steps have a say in is known only on the node.
+        meant = foreseen.may_become(_plain(written), step, plan, task.node, run.id)
+        if not any(meant.fullmatch(each) for each in (said, _plain(said), f"sha256:{said}")):
             raise _not_said(ref, kinds)
         return run.id
 

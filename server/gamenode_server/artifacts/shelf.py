@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from gamenode_pipelines.artifacts import DIGEST, check_name
 from gamenode_pipelines.errors import Code, GameNodeError
@@ -67,7 +69,10 @@ class Shelf:
         self._pool = ThreadPoolExecutor(_THREADS, "artifacts")
         #: The call that sends a content; a later one of the same sender ends it, and goes on.
         self._uploads: dict[tuple[str, str], asyncio.Timeout] = {}
-        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        #: How many bytes the contents will have that are coming in.
+        self._coming: dict[tuple[str, str], int] = {}
+        self._counting = asyncio.Lock()
 
     async def offer(self, offer: Offer, audit: Callable[[], NewAudit] | None = None) -> Artifact | int:
         """The artifact where nothing has to be sent, else how many bytes of its content are here.
@@ -76,19 +81,10 @@ class Shelf:
         Raises GameNodeError: INVALID_ARGUMENT, LIMIT_EXCEEDED, STORAGE_FULL.
         """
         self._check(offer)
-        artifact = offer.artifact
         if (stored := await self._name(offer, audit)) is not None:
             return stored
-        usage = await self._run(self._contents.usage)
-        held = await self._run(self._contents.held, artifact.digest, offer.sender)
-        if usage - held + artifact.bytes > self._limits.space:
-            raise GameNodeError(
-                Code.STORAGE_FULL,
-                f"the artifacts on the server take {format_size(usage)} of {format_size(self._limits.space)}, and"
-                f" {artifact.name!r} has {format_size(artifact.bytes)}: remove some with `gamenode artifact rm`, or set"
-                " `artifact_space`",
-            )
-        return min(held, artifact.bytes)
+        await self._check_space(offer)
+        return await self._run(self._contents.held, offer.artifact.digest, offer.sender)
 
     async def upload(
         self,
@@ -107,14 +103,15 @@ class Shelf:
             before.reschedule(asyncio.get_running_loop().time())
         limit = asyncio.timeout(None)
         self._uploads[key] = limit
+        turn = self._turns.setdefault(key, asyncio.Lock())
         try:
-            async with self._turns.setdefault(key, asyncio.Lock()), limit:
+            async with limit, turn, self._space_for(offer, key):
                 await self._receive(offer, offset, pieces)
         except TimeoutError:
             raise GameNodeError(Code.PROTOCOL_ERROR, "another call sends it now: offer it again") from None
         finally:
             if self._uploads.get(key) is limit:
-                del self._uploads[key], self._turns[key]
+                del self._uploads[key]
         failpoint("artifacts.content")
         stored = await self._name(offer, audit)
         if stored is None:
@@ -125,6 +122,8 @@ class Shelf:
         size = offer.artifact.bytes
         incoming = await self._run(self._contents.receive, offer.artifact.digest, offer.sender)
         try:
+            if incoming.size > size:  # of an offer that said another size
+                await self._run(incoming.discard)
             if incoming.size != offset:
                 raise GameNodeError(
                     Code.PROTOCOL_ERROR, f"the server has {incoming.size} bytes of it, not {offset}: offer it again"
@@ -195,6 +194,31 @@ class Shelf:
                 f" {format_size(self._limits.size)} (`artifact_size`)",
                 details={"limit": str(self._limits.size)},
             )
+
+    async def _check_space(self, offer: Offer, key: tuple[str, str] = ("", "")) -> None:
+        """Raises STORAGE_FULL where it does not fit beside what is here and what is coming in by other calls."""
+        artifact = offer.artifact
+        coming = {other: size for other, size in self._coming.items() if other != key}
+        usage = await self._run(self._contents.usage, coming)
+        held = await self._run(self._contents.held, artifact.digest, offer.sender)
+        if usage - held + artifact.bytes > self._limits.space:
+            raise GameNodeError(
+                Code.STORAGE_FULL,
+                f"the artifacts on the server take {format_size(usage)} of {format_size(self._limits.space)}, and"
+                f" {artifact.name!r} has {format_size(artifact.bytes)}: remove some with `gamenode artifact rm`, or set"
+                " `artifact_space`",
+            )
+
+    @asynccontextmanager
+    async def _space_for(self, offer: Offer, key: tuple[str, str]) -> AsyncIterator[None]:
+        """Keeps the space of a content that comes in. Raises STORAGE_FULL."""
+        async with self._counting:
+            await self._check_space(offer, key)
+            self._coming[key] = offer.artifact.bytes
+        try:
+            yield
+        finally:
+            del self._coming[key]
 
     async def _name(self, offer: Offer, audit: Callable[[], NewAudit] | None) -> Artifact | None:
         """Gives a content that is here its name; None where it is gone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gamenode_pipelines.compile import compile_plan
-from gamenode_pipelines.foreseen import commands, host_ports, publishes
+from gamenode_pipelines.foreseen import commands, host_ports, may_become, publishes
 from gamenode_pipelines.load import load_pipelines
 from gamenode_pipelines.plan import Plan
 from gamenode_pipelines.task_state import NodeFacts
@@ -48,3 +48,14 @@ def test_ports_of_the_host_are_those_that_will_surely_be_published() -> None:
         ("oa-5", 81, "tcp"),
     ]
     assert not publishes(_plan("  - {id: a, run: 'true'}\n"))
+
+
+def test_what_a_text_may_become_is_fixed_as_far_as_it_is_known() -> None:
+    plan = _plan("  - {id: a, run: 'true'}\n")
+    text = "${{ node.name }}-${{ params.port }}.${{ steps.a.outputs.x }}.tar"
+    pattern = may_become(text, plan.steps[0], plan, NODE, "")
+    for fits in ("eu-1-5.z.tar", "eu-1-5..tar"):
+        assert pattern.fullmatch(fits)
+    for other in ("eu-2-5.z.tar", "eu-1-5.z.tarx", "eu-1-6.z.tar"):
+        assert not pattern.fullmatch(other)
+    assert not may_become("a.b", plan.steps[0], plan, NODE, "").fullmatch("axb")

@@ -151,3 +151,57 @@ async def test_time_takes_names_and_then_contents_but_never_one_that_has_another
         await shelf.sweep()
         assert len(files(tmp_path)) == 1
         assert [piece async for piece in shelf.read(hashlib.sha256(b"a").hexdigest(), 0)] == [(0, b"a")]
+
+
+async def test_what_comes_in_takes_the_space_that_it_will_have(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[tuple[int, bytes]]:
+        yield 0, b"a" * 50
+        begun.set()
+        await go_on.wait()
+        yield 50, b"a" * 50
+
+    async with shelf_in(tmp_path) as (shelf, _), asyncio.timeout(10):
+        coming = asyncio.create_task(shelf.upload(offered(b"a" * 100), 0, slow()))
+        await begun.wait()
+        assert await refused(shelf.offer(offered(b"b" * 60, "more"))) is Code.STORAGE_FULL
+        unasked = shelf.upload(offered(b"b" * 60, "more"), 0, pieces(b"b" * 60))
+        assert await refused(unasked) is Code.STORAGE_FULL
+        go_on.set()
+        assert (await coming).bytes == 100
+        assert (await stored(shelf, b"b" * 50, "more")).bytes == 50
+
+
+async def test_of_many_calls_of_one_sender_the_last_goes_on(tmp_path: Path) -> None:
+    data, begun, let_go = b"0123456789", asyncio.Event(), asyncio.Event()
+
+    async def holding() -> AsyncIterator[tuple[int, bytes]]:
+        yield 0, data[:4]
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+
+    async with shelf_in(tmp_path) as (shelf, _), asyncio.timeout(10):
+        first = asyncio.create_task(shelf.upload(offered(data), 0, holding()))
+        await begun.wait()
+        second = asyncio.create_task(shelf.upload(offered(data), 4, pieces(data, 4)))
+        await asyncio.sleep(0)
+        third = asyncio.create_task(shelf.upload(offered(data), 4, pieces(data, 4)))
+        assert await refused(second) is Code.PROTOCOL_ERROR
+        assert not third.done(), "the first still has the file"
+        let_go.set()
+        assert await refused(first) is Code.PROTOCOL_ERROR
+        assert (await third).bytes == 10
+
+
+async def test_what_is_longer_than_it_should_be_is_begun_anew(tmp_path: Path) -> None:
+    data = b"0123456789"
+    async with shelf_in(tmp_path) as (shelf, _):
+        lied = offered(data, bytes=20)
+        assert await refused(shelf.upload(lied, 0, pieces(data + b"more"))) is Code.PROTOCOL_ERROR
+        offset = await shelf.offer(offered(data))
+        assert await refused(shelf.upload(offered(data), int(str(offset)), pieces(data))) is Code.PROTOCOL_ERROR
+        assert (await stored(shelf, data)).bytes == 10
