@@ -16,10 +16,11 @@ class RunCreated:
 
 @dataclass(frozen=True, slots=True)
 class TaskChanged:
-    """One task went from one state to another."""
+    """One task, of this position in the run, went from one state to another."""
 
     old: TaskState
     new: TaskState
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

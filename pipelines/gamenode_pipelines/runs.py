@@ -84,6 +84,8 @@ class Run:
     target: str = ""
     #: Tasks taken from pending so far, in order of their position.
     started: int = 0
+    #: Positions of tasks that ended before they were started: another run took their place.
+    cut: frozenset[int] = frozenset()
     #: The run that this one repeats.
     retry_of: str = ""
     #: No task starts before this time; 0 while nothing holds them up.
@@ -115,8 +117,8 @@ def step(run: Run, event: RunEvent, now: float) -> tuple[Run, tuple[RunEffect, .
     Raises IllegalTransition, changing nothing, for an event that cannot happen in this state.
     """
     match event:
-        case TaskChanged(old=old, new=new):
-            return _task_changed(run, old, new, now)
+        case TaskChanged():
+            return _task_changed(run, event, now)
         case RunCreated():
             return _created(run, now)
         case RunCancelRequested(cancel=cancel):
@@ -158,8 +160,9 @@ def stops_starting(run: Run) -> str:
     if run.decision is not None and not run.decision.approved:
         return f"rejected by {run.decision.by}"
     failed = run.counts.get(TaskState.FAILED, 0)
-    if failed and _in_canary(run):
-        return f"the run stopped with its canary: {failed} of {run.rollout.canary} failed"
+    if _in_canary(run) and _started_and_ended(run) > run.counts.get(TaskState.SUCCEEDED, 0):
+        how = f"{failed} of {run.rollout.canary} failed" if failed else "not all of it ran to its end"
+        return f"the run stopped with its canary: {how}"
     if 0 < run.rollout.max_failures <= failed:
         return f"the run stopped starting tasks after {failed} failure(s)"
     return ""
@@ -176,7 +179,10 @@ def _created(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
     if run.total == 0:
         ended = replace(run, state=RunState.SUCCEEDED, started_at=now, finished_at=now)
         return ended, (FinishRun(),)
-    run = replace(run, counts={TaskState.PENDING: run.total})
+    if sum(run.counts.values()) != run.total:
+        run = replace(run, counts={TaskState.PENDING: run.total})
+    if _ended(run) == run.total:
+        return _over(run, now)
     if run.approval is not None and run.decision is None:
         return replace(run, state=RunState.WAITING), ()
     return _queue_or_begin(run, now)
@@ -238,10 +244,13 @@ def _pause_over(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
 
 def _start(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
     """Takes as many tasks from pending as may start now."""
-    count = _room(run) if run.next_at <= now else 0
-    if count <= 0:
+    before = run.started
+    # Those that were cut take no room: more may start once they are passed.
+    while run.next_at <= now and (count := _room(run)) > 0:
+        run = replace(run, started=run.started + count)
+    if run.started == before:
         return run, ()
-    return replace(run, started=run.started + count, next_at=0.0), (StartTasks(count),)
+    return replace(run, next_at=0.0), (StartTasks(run.started - before),)
 
 
 def _room(run: Run) -> int:
@@ -250,8 +259,12 @@ def _room(run: Run) -> int:
         return 0
     ceiling = min(run.rollout.canary, run.total) if _in_canary(run) else run.total
     limit = run.rollout.max_parallel or run.total
-    # Before anything is skipped or cancelled only tasks that were started can have ended.
-    return min(limit - (run.started - _ended(run)), ceiling - run.started)
+    return min(limit - (run.started - _started_and_ended(run)), ceiling - run.started)
+
+
+def _started_and_ended(run: Run) -> int:
+    """How many of those that were started have ended, before anything is skipped."""
+    return _ended(run) - sum(1 for position in run.cut if position >= run.started)
 
 
 def _in_canary(run: Run) -> bool:
@@ -262,9 +275,10 @@ def _ended(run: Run) -> int:
     return sum(run.counts.get(state, 0) for state in _ENDS)
 
 
-def _task_changed(run: Run, old: TaskState, new: TaskState, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
-    whole = bool(run.begun or run.cancel or run.decision)
-    if not whole or run.state.ended:
+def _task_changed(run: Run, event: TaskChanged, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    old, new = event.old, event.new
+    moving = bool(run.begun or run.cancel or run.decision) or (old, new) == (TaskState.PENDING, TaskState.CANCELLED)
+    if not moving or run.state.ended:
         raise IllegalTransition(f"a task of run {run.id} went from {old} to {new}, and the run is {run.state}")
     if old is new:
         return run, (Ignored(f"the task is {new} as before"),)
@@ -278,19 +292,27 @@ def _task_changed(run: Run, old: TaskState, new: TaskState, now: float) -> tuple
         del counts[old]
     counts[new] = counts.get(new, 0) + 1
     changed = replace(run, counts=counts)
+    cut = new.ended and event.position >= run.started and not stops_starting(run)
+    if cut:
+        changed = replace(changed, cut=run.cut | {event.position})
     if _ended(changed) == run.total:
-        state, error = _end(changed)
-        return replace(changed, state=state, error=error, finished_at=now, hold=None, next_at=0.0), (FinishRun(),)
+        return _over(changed, now)
 
     effects: tuple[RunEffect, ...] = ()
     why = stops_starting(changed)
     if not why:
-        if new.ended and run.rollout.pause and changed.started < run.total:
+        if new.ended and not cut and run.rollout.pause and changed.started < run.total:
             changed = replace(changed, next_at=now + run.rollout.pause)
         changed, effects = _start(changed, now)
     elif run.cancel is None and TaskState.PENDING in counts and not stops_starting(run):
         effects = (SkipPendingTasks(why),)
     return replace(changed, state=_standing(changed)), effects
+
+
+def _over(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
+    state, error = _end(run)
+    over = replace(run, state=state, error=error, finished_at=now, hold=None, queued=False, next_at=0.0)
+    return over, (FinishRun(),)
 
 
 def _standing(run: Run) -> RunState:
@@ -310,7 +332,8 @@ def _only_a_person_moves(run: Run, stuck: int) -> bool:
     ended, pending = _ended(run), run.counts.get(TaskState.PENDING, 0)
     if stops_starting(run):
         return stuck + ended == run.total  # those still pending are being ended
-    return pending == run.total - run.started and stuck + pending + ended == run.total and _room(run) <= 0
+    unstarted = run.total - run.started - sum(1 for position in run.cut if position >= run.started)
+    return pending == unstarted and stuck + pending + ended == run.total and _room(run) <= 0
 
 
 def _end(run: Run) -> tuple[RunState, Error | None]:

@@ -56,7 +56,7 @@ class Schedule:
     @property
     def rule(self) -> str:
         """What its times follow from: another rule has other times, and has missed none of them."""
-        return f"{self.cron} {self.timezone}"
+        return f"{self.cron} {self.timezone}" + ("" if self.enabled else " off")
 
     def times(self, after: float) -> Iterator[float]:
         """Its times, from the first one after a time on."""
@@ -115,10 +115,10 @@ def begin(schedule: Schedule, now: float, before: Progress | None) -> Progress:
 
 def decide(schedule: Schedule, progress: Progress, now: float, *, running: bool) -> Decision:
     """Deals with every time up to `now`. `running`: the run that it started last has not ended."""
-    due = _due(schedule, progress.since, now)
     looked = replace(progress, since=now)
     if progress.paused_by or not schedule.enabled:
         return Decision(replace(looked, waiting=()))
+    due = _due(schedule, progress.since, now)
     late = [time for time in due if now - time > LATE]
     fresh = [time for time in due if now - time <= LATE]
     started, missed = _caught_up(schedule.catch_up, late, fresh)

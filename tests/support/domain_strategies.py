@@ -129,6 +129,7 @@ run_values = st.builds(
     group=words,
     queued=st.booleans(),
     chain=st.lists(words, max_size=2).map(tuple),
+    cut=st.frozensets(st.integers(0, 999), max_size=3),
     decisions=st.dictionaries(words, decisions, max_size=2),
     requires=st.builds(Requires, st.none() | times, st.none() | big, st.none() | big),
     target=words,

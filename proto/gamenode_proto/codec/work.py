@@ -196,6 +196,7 @@ def run_to_proto(run: Run) -> work_pb2.Run:
         group=run.group,
         queued=run.queued,
         chain=run.chain,
+        cut=sorted(run.cut),
         requires=requires_to_proto(run.requires),
     )
     if run.params:
@@ -251,6 +252,7 @@ def run_from_proto(message: work_pb2.Run) -> Run:
         group=message.group,
         queued=message.queued,
         chain=tuple(message.chain),
+        cut=frozenset(message.cut),
         requires=requires_from_proto(message.requires),
         decisions={key: decision_from_proto(found) for key, found in message.decisions.items()},
     )

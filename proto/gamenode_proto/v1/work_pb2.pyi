@@ -516,6 +516,7 @@ class Run(_message.Message):
     REQUIRES_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     CHAIN_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     pipeline: _builtins.str
     pipeline_version: _builtins.int
@@ -571,6 +572,10 @@ class Run(_message.Message):
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The pipelines whose runs have led to it, by triggers."""
 
+    @_builtins.property
+    def cut(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions of tasks that ended before they were started: another run took their place."""
+
     def __init__(
         self,
         *,
@@ -603,10 +608,11 @@ class Run(_message.Message):
         requires: Global___Requires | None = ...,
         decisions: _abc.Mapping[_builtins.str, Global___Decision] | None = ...,
         chain: _abc.Iterable[_builtins.str] | None = ...,
+        cut: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "concurrency", b"concurrency", "decision", b"decision", "error", b"error", "hold", b"hold", "requires", b"requires", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "chain", b"chain", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "decision", b"decision", "decisions", b"decisions", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "bundle_digest", b"bundle_digest", "cancel", b"cancel", "chain", b"chain", "concurrency", b"concurrency", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "cut", b"cut", "decision", b"decision", "decisions", b"decisions", "error", b"error", "finished_at", b"finished_at", "group", b"group", "hold", b"hold", "id", b"id", "next_at", b"next_at", "note", b"note", "params", b"params", "pipeline", b"pipeline", "pipeline_version", b"pipeline_version", "queued", b"queued", "requires", b"requires", "retry_of", b"retry_of", "rollout", b"rollout", "started", b"started", "started_at", b"started_at", "state", b"state", "target", b"target", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -130,7 +130,9 @@ class Moves:
 
     def shrink(self, run_id: str, *, total: int) -> None:
         """Changes the size of a run that has not begun."""
-        self._runs[run_id] = replace(self.run(run_id), total=total)
+        run = self.run(run_id)
+        pending = run.counts.get(TaskState.PENDING, 0) - (run.total - total)
+        self._runs[run_id] = replace(run, total=total, counts={**run.counts, TaskState.PENDING: pending})
 
     def fold(self, event: TaskEvent, *, time: float = 0.0) -> Task:
         """Steps a task and notes everything that follows from it. Raises IllegalTransition, changing nothing."""
@@ -168,7 +170,7 @@ class Moves:
         if old.state is not new.state:
             if new.group:
                 self._moved_in_group(new)
-            self.run_event(new.run_id, TaskChanged(old.state, new.state))
+            self.run_event(new.run_id, TaskChanged(old.state, new.state, new.position))
 
     def run_event(self, run_id: str, event: RunEvent) -> Run:
         """Steps a run and notes what it wants done."""

@@ -32,6 +32,16 @@ def keep(tx: Tx, name: str, progress: Progress) -> None:
     tx.put_meta(_KEY + name, json.dumps(asdict(progress), separators=(",", ":")))
 
 
+def forget(names: Sequence[str]) -> Callable[[Tx], None]:
+    """Keeps nothing of these any more: their pipeline is gone, and what comes under its name is new."""
+
+    def op(tx: Tx) -> None:
+        for name in names:
+            tx.put_meta(_KEY + name, "")
+
+    return op
+
+
 def load(names: Sequence[str]) -> Callable[[Tx], dict[str, Progress]]:
     """What is kept of schedules."""
 

@@ -150,6 +150,9 @@ class Scheduler:
             if (known := self._known.get(name)) is None or known.version != version.version
         ]
         for version in changed:
+            before = self._known.get(version.name)
+            if version.removed and before is not None and before.entries:
+                await self._store.apply(progress.forget([entry.name for entry in before.entries]))
             self._known[version.name] = _Known(version.version, await self._read(version))
 
     async def _read(self, version: PipelineVersion) -> list[Entry]:
@@ -174,7 +177,8 @@ class Scheduler:
 
     async def _attend(self, entry: Entry, now: float) -> None:
         running = bool(entry.progress.last_run) and self._starter.goes_on(entry.progress.last_run)
-        decision = decide(entry.schedule, entry.progress, now, running=running)
+        # Of a schedule that is far behind there are many times to find.
+        decision = await asyncio.to_thread(decide, entry.schedule, entry.progress, now, running=running)
         if decision.progress.waiting != entry.progress.waiting or decision.missed or decision.skipped:
             entry.progress = await self._store.apply(progress.looked(entry.name, decision))
         else:

@@ -213,7 +213,7 @@ class ServerShell:
         assert new.fence >= old.fence
         disk.tasks[new.id] = new
         if new.state is not old.state:
-            self._run_event(new.run_id, TaskChanged(old.state, new.state))
+            self._run_event(new.run_id, TaskChanged(old.state, new.state, new.position))
         if any(isinstance(effect, Reassign) for effect in effects):
             cancel = disk.runs[new.run_id].cancel or new.cancel_wanted
             if cancel is not None:  # nobody wants it run again

@@ -57,7 +57,7 @@ class Scene:
 
     def move(self, position: int, state: T) -> None:
         old, self.tasks[position] = self.tasks[position], state
-        self.fold(TaskChanged(old, state))
+        self.fold(TaskChanged(old, state, position))
 
     @property
     def words(self) -> str:
@@ -201,3 +201,46 @@ def test_any_story_keeps_the_rules_and_ends(seed: int) -> None:
     assert all(task.ended for task in scene.tasks)
     assert scene.effects.count(FinishRun()) == 1
     assert (scene.run.state is RunState.SUCCEEDED) == all(task is T.SUCCEEDED for task in scene.tasks)
+
+
+def test_a_canary_that_is_cancelled_has_not_shown_that_it_works() -> None:
+    scene = Scene(6, Rollout(max_parallel=2, max_failures=3, canary=2))
+    scene.move(0, T.SUCCEEDED)
+    scene.move(1, T.CANCELLED)
+    assert scene.words == "+-----"
+    assert scene.run.state is RunState.FAILED
+    assert scene.run.error is not None
+    assert scene.run.error.message == "0 of 6 tasks failed, 1 cancelled, 4 skipped"
+
+
+def test_tasks_whose_place_is_taken_by_another_run_make_no_room_for_more() -> None:
+    scene = Scene(8, Rollout(max_parallel=2))
+    for position in (2, 3, 5):
+        scene.move(position, T.CANCELLED)
+    assert scene.words == "rr--.-.."
+    scene.move(0, T.SUCCEEDED)
+    assert scene.words == "+r--r-.."
+    scene.move(1, T.SUCCEEDED)
+    scene.move(4, T.SUCCEEDED)
+    assert scene.words == "++--+-rr"
+
+
+@pytest.mark.parametrize("gate", [{"approval": Approval()}, {"group": "g"}])
+def test_tasks_of_a_run_that_has_not_begun_can_lose_their_place(gate: dict[str, object]) -> None:
+    scene = Scene(3, Rollout(max_parallel=1, pause=5), **gate)
+    scene.move(0, T.CANCELLED)
+    assert (scene.words, scene.run.next_at) == ("-..", 0)
+    scene.fold(RunAdmitted() if "group" in gate else RunDecided(Decision(True, "ann", "", 1.0)))
+    assert scene.words == "-r."
+    scene.now += 10
+    scene.move(1, T.SUCCEEDED)
+    scene.now += 10
+    scene.fold(PauseOver())
+    scene.move(2, T.SUCCEEDED)
+    assert scene.run.state is RunState.FAILED, "not all of it was done"
+
+    scene = Scene(2, Rollout(), **gate)
+    scene.move(0, T.CANCELLED)
+    scene.move(1, T.CANCELLED)
+    assert (scene.run.state, scene.run.queued) == (RunState.FAILED, False)
+    assert isinstance(scene.effects[-1], FinishRun)
