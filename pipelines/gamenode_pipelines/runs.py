@@ -84,7 +84,7 @@ class Run:
     target: str = ""
     #: Tasks taken from pending so far, in order of their position.
     started: int = 0
-    #: Positions of tasks that ended before they were started: another run took their place.
+    #: Positions, from `started` on, of tasks that have ended: another run took their place.
     cut: frozenset[int] = frozenset()
     #: The run that this one repeats.
     retry_of: str = ""
@@ -247,7 +247,8 @@ def _start(run: Run, now: float) -> tuple[Run, tuple[RunEffect, ...]]:
     before = run.started
     # Those that were cut take no room: more may start once they are passed.
     while run.next_at <= now and (count := _room(run)) > 0:
-        run = replace(run, started=run.started + count)
+        started = run.started + count
+        run = replace(run, started=started, cut=frozenset(at for at in run.cut if at >= started))
     if run.started == before:
         return run, ()
     return replace(run, next_at=0.0), (StartTasks(run.started - before),)
@@ -264,7 +265,7 @@ def _room(run: Run) -> int:
 
 def _started_and_ended(run: Run) -> int:
     """How many of those that were started have ended, before anything is skipped."""
-    return _ended(run) - sum(1 for position in run.cut if position >= run.started)
+    return _ended(run) - len(run.cut)
 
 
 def _in_canary(run: Run) -> bool:
@@ -332,8 +333,9 @@ def _only_a_person_moves(run: Run, stuck: int) -> bool:
     ended, pending = _ended(run), run.counts.get(TaskState.PENDING, 0)
     if stops_starting(run):
         return stuck + ended == run.total  # those still pending are being ended
-    unstarted = run.total - run.started - sum(1 for position in run.cut if position >= run.started)
-    return pending == unstarted and stuck + pending + ended == run.total and _room(run) <= 0
+    return (
+        pending == run.total - run.started - len(run.cut) and stuck + pending + ended == run.total and _room(run) <= 0
+    )
 
 
 def _end(run: Run) -> tuple[RunState, Error | None]:

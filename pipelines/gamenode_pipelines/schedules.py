@@ -6,6 +6,7 @@ a job at a fixed hour that the change skips runs right after it, one that the ch
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -145,7 +146,10 @@ def decide(schedule: Schedule, progress: Progress, now: float, *, running: bool)
 
 def _due(schedule: Schedule, since: float, now: float) -> list[float]:
     found = list(islice(takewhile(lambda time: time <= now, schedule.times(since)), MAX_DUE + 1))
-    return found if len(found) <= MAX_DUE else _due(schedule, max(found[1], now - _WEEK), now)
+    if len(found) <= MAX_DUE:
+        return found
+    recent = deque(takewhile(lambda time: time <= now, schedule.times(max(since, now - _WEEK))), maxlen=MAX_DUE)
+    return list(recent)
 
 
 def _caught_up(how: CatchUp, late: Sequence[float], fresh: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -266,8 +266,8 @@ class Moves:
 
     def _carry_out(self, run_id: str, effect: RunEffect) -> None:
         match effect:
-            case StartTasks(count=count):
-                self._start(run_id, count)
+            case StartTasks():
+                self._start(run_id)
             case CancelTasks():
                 self._cancel(run_id)
             case SkipPendingTasks(reason=reason):
@@ -279,12 +279,13 @@ class Moves:
             case _:
                 assert_never(effect)
 
-    def _start(self, run_id: str, count: int) -> None:
+    def _start(self, run_id: str) -> None:
+        # All that were started: an effect may be carried out after the next one has moved the run on.
         last = self.run(run_id).started
         for task in self.live_tasks_of(run_id):
             if task.position >= last:
                 break
-            if task.position >= last - count and task.state is TaskState.PENDING:
+            if task.state is TaskState.PENDING:
                 self.fill(task.node.id)
 
     def _cancel(self, run_id: str) -> None:

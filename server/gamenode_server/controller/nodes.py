@@ -62,6 +62,12 @@ def set_admin_state(
         nodes: list[Node] = []
         for node_id in node_ids:
             node = _node(tx, node_id)
+            held = node.admin_state in (AdminState.DISABLED, AdminState.DRAINING)
+            if held and state is AdminState.CORDONED:
+                raise GameNodeError(
+                    Code.STATE_CONFLICT,
+                    f"node {node.name} is {node.admin_state}, which holds back more than a cordon: uncordon it first",
+                )
             if node.admin_state is not state:
                 kind = _back(node.admin_state) if state is AdminState.ACTIVE else f"node.{state}"
                 moves.emit(NewEvent(type=kind, node_id=node.id, actor=by, data={"reason": reason} if reason else {}))

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 #: What only the server may say.
 _NOT_AN_AGENTS = (TaskAssigned, TaskLost, TaskResolved, TaskSkipped)
 _EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
-#: Families of events that are the server's own; an agent's report of one is stored under another name.
-_RESERVED = frozenset({"task", "step", "run", "pipeline", "node", "token", "audit", "server"})
+#: Families of events that are an agent's to tell; one of another family is stored as `agent.reported`.
+_AN_AGENTS = frozenset({"agent", "container", "engine", "instance"})
 MAX_EVENT_TYPE = 64
 MAX_EVENT_DATA = 32
 MAX_EVENT_VALUE = 4096
@@ -175,7 +175,7 @@ def _fold(tx: Tx, moves: Moves, node: Node, event: TaskEvent) -> None:
 def _report(tx: Tx, node: Node, report: NodeReport) -> NewEvent:
     data = {str(k)[:MAX_EVENT_TYPE]: str(v)[:MAX_EVENT_VALUE] for k, v in list(report.data.items())[:MAX_EVENT_DATA]}
     kind = report.type
-    good = len(kind) <= MAX_EVENT_TYPE and _EVENT_TYPE.fullmatch(kind) and kind.partition(".")[0] not in _RESERVED
+    good = len(kind) <= MAX_EVENT_TYPE and _EVENT_TYPE.fullmatch(kind) and kind.partition(".")[0] in _AN_AGENTS
     if not good:
         data["reported_type"] = kind[:MAX_EVENT_VALUE]
         kind = "agent.reported"

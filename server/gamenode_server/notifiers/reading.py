@@ -24,8 +24,8 @@ MOST_NOTIFIERS = 50
 MOST_WAITING = 100_000
 DAY = 86_400.0
 #: What types of events begin with.
-FAMILIES = ("agent", "artifact", "container", "instance", "node", "notifier", "pipeline", "run", "schedule", "step",
-            "sync", "task", "token", "trigger", "user")  # fmt: skip
+FAMILIES = ("agent", "artifact", "container", "engine", "instance", "node", "notifier", "pipeline", "run", "schedule",
+            "step", "sync", "task", "token", "trigger", "user")  # fmt: skip
 
 _COMMON = ("name", "type", "events", "select", "timeout", "dedupe", "silence", "rate", "keep", "queue")
 _WEBHOOK = ("url", "url-file", "secret-file", "ca-file", "headers", "format", "body", "content-type")

@@ -160,7 +160,7 @@ async def _make(
         run_id=make_id(secrets.token_bytes(ENTROPY_BYTES)),
         work=start.work,
         request=start.placement,
-        measured=core.sessions.measured() if start.placement.requires != placement.ANYTHING else {},
+        measured=core.sessions.measured(),
         target=start.target,
         note=request.note,
         by=by or principals.current().name,

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_pipelines.schedules import Decision, Progress
-from gamenode_server.records import NewAudit, NewEvent
+from gamenode_server.records import NewAudit, NewEvent, PipelineVersion
 from gamenode_server.store.tx import Tx
 
 _KEY = "schedule:"
@@ -32,21 +32,13 @@ def keep(tx: Tx, name: str, progress: Progress) -> None:
     tx.put_meta(_KEY + name, json.dumps(asdict(progress), separators=(",", ":")))
 
 
-def forget(names: Sequence[str]) -> Callable[[Tx], None]:
-    """Keeps nothing of these any more: their pipeline is gone, and what comes under its name is new."""
-
-    def op(tx: Tx) -> None:
-        for name in names:
-            tx.put_meta(_KEY + name, "")
-
-    return op
-
-
-def load(names: Sequence[str]) -> Callable[[Tx], dict[str, Progress]]:
-    """What is kept of schedules."""
+def load(version: PipelineVersion, names: Sequence[str]) -> Callable[[Tx], dict[str, Progress]]:
+    """What is kept of the schedules of a pipeline, but for what was before it was taken out of use."""
 
     def op(tx: Tx) -> dict[str, Progress]:
-        return {name: found for name in names if (found := kept(tx, name)) is not None}
+        before = tx.pipeline(version.name, version.version - 1) if version.version > 1 else None
+        since = before.created_at if before is not None and before.removed else 0.0
+        return {name: found for name in names if (found := kept(tx, name)) is not None and found.since > since}
 
     return op
 

@@ -150,9 +150,6 @@ class Scheduler:
             if (known := self._known.get(name)) is None or known.version != version.version
         ]
         for version in changed:
-            before = self._known.get(version.name)
-            if version.removed and before is not None and before.entries:
-                await self._store.apply(progress.forget([entry.name for entry in before.entries]))
             self._known[version.name] = _Known(version.version, await self._read(version))
 
     async def _read(self, version: PipelineVersion) -> list[Entry]:
@@ -165,7 +162,7 @@ class Scheduler:
             return []
         schedules = [each.schedule for each in loaded.spec.schedule]
         names = [f"{version.name}/{schedule.id}" for schedule in schedules]
-        kept = await self._store.apply(progress.load(names)) if names else {}
+        kept = await self._store.apply(progress.load(version, names)) if names else {}
         now = self._clock.now()
         entries = []
         for name, schedule in zip(names, schedules, strict=True):
@@ -178,16 +175,19 @@ class Scheduler:
     async def _attend(self, entry: Entry, now: float) -> None:
         running = bool(entry.progress.last_run) and self._starter.goes_on(entry.progress.last_run)
         # Of a schedule that is far behind there are many times to find.
-        decision = await asyncio.to_thread(decide, entry.schedule, entry.progress, now, running=running)
+        before = entry.progress
+        decision = await asyncio.to_thread(decide, entry.schedule, before, now, running=running)
+        if entry.progress is not before:  # paused meanwhile, or let go on: the next look is at that
+            return
         if decision.progress.waiting != entry.progress.waiting or decision.missed or decision.skipped:
             entry.progress = await self._store.apply(progress.looked(entry.name, decision))
         else:
             entry.progress = replace(entry.progress, since=decision.progress.since)
         entry.due = entry.schedule.next(now) or float("inf")
         if decision.cancel and entry.cancelled != entry.progress.last_run:
-            entry.cancelled = entry.progress.last_run
-            reason = "its schedule starts it anew"
-            await self._starter.cancel(entry.progress.last_run, by=progress.ACTOR + entry.name, reason=reason)
+            old, reason = entry.progress.last_run, "its schedule starts it anew"
+            await self._starter.cancel(old, by=progress.ACTOR + entry.name, reason=reason)
+            entry.cancelled = old
         elif entry.progress.waiting and not running:
             await self._start(entry, entry.progress.waiting[0])
 

@@ -36,6 +36,7 @@ class Store:
         self.values: dict[str, str] = {}
         self.events: list[Any] = []
         self.audits: list[NewAudit] = []
+        self.versions: dict[tuple[str, int], PipelineVersion] = {}
 
     @property
     def now(self) -> float:
@@ -43,6 +44,9 @@ class Store:
 
     def meta(self, key: str) -> str:
         return self.values.get(key, "")
+
+    def pipeline(self, name: str, version: int) -> PipelineVersion | None:
+        return self.versions.get((name, version))
 
     def put_meta(self, key: str, value: str) -> None:
         self.values[key] = value
@@ -97,7 +101,8 @@ class Desk:
 
     def put(self, text: str, *, name: str = "backup") -> None:
         version = self.pipelines[name].version + 1 if name in self.pipelines else 1
-        self.pipelines[name] = PipelineVersion(name, version, text, "", "", 0.0, "ana")
+        self.pipelines[name] = PipelineVersion(name, version, text, "", "", self.clock.at, "ana")
+        self.store.versions[name, version] = self.pipelines[name]
 
     def restarted(self) -> None:
         self.scheduler = Scheduler(
@@ -257,3 +262,26 @@ async def test_one_that_cannot_be_read_holds_up_no_other(broken: str) -> None:
     desk.put(broken, name="broken")
     await desk.after(0)
     assert await desk.after(31) == [FOUR]
+
+
+@pytest.mark.parametrize("server_restarts", [False, True])
+@pytest.mark.parametrize("out", ["", TEXT.replace("'0 4 * * *'", "'0 4 * * *', enabled: false, catch_up: all")])
+async def test_what_was_out_of_use_for_a_while_has_missed_nothing(out: str, *, server_restarts: bool) -> None:
+    back = TEXT.replace("'0 4 * * *'", "'0 4 * * *', catch_up: all")
+    desk = Desk(back)
+    await desk.after(0)
+    assert await desk.after(31) == [FOUR]
+    desk.runs.going_on.clear()
+    desk.put(out)
+    await desk.after(10)
+    for _ in range(3):
+        if server_restarts:
+            desk.restarted()
+        assert await desk.after(86400) == [FOUR]
+    desk.put(back)
+    if server_restarts:
+        desk.restarted()
+    assert await desk.after(1) == [FOUR]
+    desk.restarted()
+    last = await desk.after(86400)
+    assert len(last) == 2, "and what is missed from then on is made up for"

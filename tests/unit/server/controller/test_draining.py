@@ -133,9 +133,18 @@ async def test_one_that_is_unknown_drains_none(world: Fleet) -> None:
     assert world.stored_node(node).drain is None
 
 
-@pytest.mark.parametrize("state", [AdminState.CORDONED, AdminState.DISABLED])
+@pytest.mark.parametrize("state", [AdminState.ACTIVE, AdminState.DISABLED])
 async def test_another_decision_ends_it(world: Fleet, state: Any) -> None:
     node = await world.node("a")
     await begin(world, node, deadline=5.0)
     await world.apply(set_admin_state(world.plans, node_ids=[node], state=state, by="ann", reason="", audit=AUDIT))
     assert (world.stored_node(node).admin_state, world.stored_node(node).drain) == (state, None)
+
+
+async def test_a_cordon_does_not_let_go_what_a_drain_holds_back(world: Fleet) -> None:
+    node = await world.node("a")
+    await begin(world, node, deadline=5.0)
+    op = set_admin_state(world.plans, node_ids=[node], state=AdminState.CORDONED, by="ann", reason="", audit=AUDIT)
+    with pytest.raises(GameNodeError, match="uncordon it first"):
+        await world.apply(op)
+    assert world.stored_node(node).drain is not None

@@ -153,8 +153,10 @@ async def test_the_time_of_an_event_is_the_agents_but_never_the_future(world: Fl
     ("said", "stored"),
     [
         ("agent.started", "agent.started"),
-        ("log.dropped", "log.dropped"),
+        ("engine.lost", "engine.lost"),
         ("run.succeeded", "agent.reported"),
+        ("schedule.failed", "agent.reported"),
+        ("user.created", "agent.reported"),
         ("Not A Type", "agent.reported"),
         ("x." * 200 + "y", "agent.reported"),
     ],
