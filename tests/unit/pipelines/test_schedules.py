@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gamenode_pipelines import schedules
 from gamenode_pipelines.schedules import (
     LATE,
     MAX_WAITING,
@@ -189,3 +191,20 @@ def test_every_time_is_started_missed_or_skipped_exactly_once(
             break
         everything.append(time)
     assert sorted([*told, *progress.waiting]) == everything
+
+
+def test_one_of_every_minute_that_is_weeks_behind_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+
+    class Counted(CronSim):
+        def __next__(self) -> datetime:
+            nonlocal looked
+            looked += 1
+            return super().__next__()
+
+    monkeypatch.setattr(schedules, "CronSim", Counted)
+    schedule = Schedule("often", "* * * * *", catch_up=CatchUp.ALL)
+    behind = decide(schedule, Progress(START - 30 * 86400, schedule.rule), START, running=False)
+    told = [*behind.missed, *behind.skipped, *behind.progress.waiting]
+    assert (len(told), max(told)) == (schedules.MAX_DUE, START)
+    assert looked < 3 * schedules.MAX_DUE

@@ -82,6 +82,8 @@ class Runs:
         return run_id
 
     async def cancel(self, run_id: str, *, by: str, reason: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
         self.cancelled.append(run_id)
 
     def goes_on(self, run_id: str) -> bool:
@@ -285,3 +287,15 @@ async def test_what_was_out_of_use_for_a_while_has_missed_nothing(out: str, *, s
     desk.restarted()
     last = await desk.after(86400)
     assert len(last) == 2, "and what is missed from then on is made up for"
+
+
+async def test_a_cancel_that_cannot_be_stored_is_asked_for_again() -> None:
+    desk = Desk(TEXT.replace("'}", "', on_overlap: cancel}", 1))
+    await desk.after(0)
+    await desk.after(31)
+    desk.runs.refusal = GameNodeError(Code.STORAGE_FULL, "full")
+    await desk.after(86400)
+    assert desk.runs.cancelled == []
+    desk.runs.refusal = None
+    await desk.after(1)
+    assert desk.runs.cancelled == [f"run-{FOUR}"]

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gamenode_pipelines.errors import Code, Error
+from gamenode_pipelines.events import TaskEvent, TaskRefused
 from gamenode_pipelines.states import NodeState, RunState, TaskState
 from gamenode_server.controller.cancel import cancel_runs
 from gamenode_server.controller.effects import ContinueRun, SendAssign, SendCancel
-from gamenode_server.controller.moves import CHUNK
+from gamenode_server.controller.moves import CHUNK, Moves
 from gamenode_server.controller.settle import live_run_ids, settle_run
+from gamenode_server.store.tx import Tx
 from support.fleet import AUDIT, Fleet, fleet
 
 
@@ -183,3 +186,18 @@ async def test_cancelling_a_large_run_goes_on_until_all_of_it_is_ended(world: Fl
     assert rounds == 1
     assert world.stored_run().counts == {TaskState.DISPATCHED: 1, TaskState.CANCELLED: CHUNK + 19}
     assert len({effect.task_id for effect in world.take(SendCancel)}) == 1
+
+
+async def test_places_that_become_free_together_are_filled_together(world: Fleet) -> None:
+    nodes = [await world.node(name) for name in "abcdef"]
+    await world.run(*nodes, max_parallel=3, max_failures=9)
+    first = world.tasks()[:3]
+
+    def op(tx: Tx) -> None:
+        moves = Moves(tx, world.plans)
+        for task in first:
+            moves.fold(TaskEvent(task.id, task.fence, tx.now, TaskRefused(Error(Code.LOST, "its rack is gone"))))
+        moves.finish()
+
+    await world.apply(op)
+    assert [task.state for task in world.tasks()] == [TaskState.FAILED] * 3 + [TaskState.DISPATCHED] * 3
