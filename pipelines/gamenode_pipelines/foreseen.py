@@ -5,8 +5,7 @@ Only expressions of `params`, `node` and `run` have a value by then; what refers
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,21 +53,37 @@ def commands(plan: Plan, node: NodeFacts, run_id: str = "") -> list[Command]:
     return found
 
 
-def may_become(text: str, step: StepPlan, plan: Plan, node: NodeFacts, run_id: str) -> re.Pattern[str]:
-    """What a text of a step can be once it is rendered on a node: anything in the place of what is not known yet."""
+def may_become(text: str, step: StepPlan, plan: Plan, node: NodeFacts, run_id: str) -> Callable[[str], bool]:
+    """Whether a text of a step can be this once it is rendered on a node: anything for what is not known yet."""
     scope = _scope(plan, node, run_id)
     if step.scope:  # whose parameters are others
         del scope["params"]
-    pieces: list[str] = []
-    position = 0
+    pieces, position = [""], 0
     for part in expressions.find(text):
-        pieces.append(re.escape(text[position : part.start]))
-        value = text[part.start : part.end]
-        known = part.closed and expressions.roots_of(part.source) <= scope.keys()
-        pieces.append(re.escape(expressions.render(value, scope)) if known else ".*")
+        pieces[-1] += text[position : part.start]
+        if part.closed and expressions.roots_of(part.source) <= scope.keys():
+            pieces[-1] += expressions.render(text[part.start : part.end], scope)
+        else:
+            pieces.append("")
         position = part.end
-    pieces.append(re.escape(text[position:]))
-    return re.compile("".join(pieces), re.DOTALL)
+    pieces[-1] += text[position:]
+    return lambda said: _fits(said, pieces)
+
+
+def _fits(said: str, pieces: Sequence[str]) -> bool:
+    """Whether a text is these pieces with anything between them, in linear time."""
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return said == first
+    at, end = len(first), len(said) - len(last)
+    if at > end or not said.startswith(first) or not said.endswith(last):
+        return False
+    for piece in pieces[1:-1]:
+        found = said.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def publishes(plan: Plan) -> bool:

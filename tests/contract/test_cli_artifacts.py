@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -35,6 +36,14 @@ async def test_put_list_get_and_remove(tmp_path: Path) -> None:
         await cluster.cli("artifact", "get", "map", "--to", str(target), code=6)
         await cluster.cli("artifact", "get", digest[:10], "--to", str(target), "--force")
         assert not list(tmp_path.glob(".*part")), "nothing is left beside it"
+
+        part = tmp_path / f".{digest[:16]}.gamenode-part"
+        with part.open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            await cluster.cli("artifact", "get", digest, "--to", str(tmp_path / "other"), code=6)
+        await cluster.cli("artifact", "get", digest, "--to", str(tmp_path / "other"))
+        assert (tmp_path / "other").read_bytes() == arena.read_bytes()
+        assert not part.exists()
 
         (tmp_path / "map").write_bytes(b"newer")
         await cluster.cli("artifact", "put", str(tmp_path / "map"), "--keep", "1d")

@@ -39,6 +39,7 @@ class FileFetch:
         if self.sha256 not in ("", wanted):
             raise self._another(wanted, self.sha256)
         if await beside(digest_of, place) == wanted:
+            await beside(self._set_mode, place)
             attempt.say(f"{place} is there already")
             return _result(place, wanted)
         unfinished = place.parent / self.unfinished
@@ -69,6 +70,17 @@ class FileFetch:
             f"{self.source.named} is another file: it has the SHA-256 {found}, not {wanted}",
             details={"expected": wanted, "found": found},
         )
+
+    def _set_mode(self, place: Path) -> None:
+        try:
+            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if os.fstat(fd).st_mode & 0o7777 != self.mode:
+                    os.fchmod(fd, self.mode)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise named(error, str(place)) from error
 
     def _put(self, unfinished: Path, place: Path) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -125,12 +126,7 @@ def get(client: Client, name: str, target: str, force: bool) -> None:
             if place.exists() and not force:
                 raise GameNodeError(Code.ALREADY_EXISTS, f"{place} is there already; --force writes over it")
             part = place.parent / _PART.format(digest=found.digest[:16])
-            try:
-                fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            except OSError as error:
-                raise GameNodeError(
-                    Code.INVALID_ARGUMENT, f"{place} cannot be written: {error.strerror or error}"
-                ) from error
+            fd = _locked(part, place)
             stack.callback(os.close, fd)
             client.on_interrupt = f"what has come is in {part}: the same command goes on from there"
             have = os.fstat(fd).st_size
@@ -191,6 +187,28 @@ def rm(client: Client, names: tuple[str, ...], dry_run: bool, yes: bool, reason:
         for document in removed:
             client.output.line(f"{_line(document)}  removed")
     return ExitCode.OK
+
+
+def _locked(part: Path, place: Path) -> int:
+    """Opens what has come so far, for this process alone. Raises GameNodeError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        try:
+            fd = os.open(part, flags, 0o644)
+        except OSError as error:
+            raise GameNodeError(
+                Code.INVALID_ARGUMENT, f"{place} cannot be written: {error.strerror or error}"
+            ) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.exists(part) and os.path.samestat(os.fstat(fd), part.stat()):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise GameNodeError(
+                Code.ALREADY_EXISTS, f"{part} is being written: another `gamenode artifact get` brings the same content"
+            ) from None
+        os.close(fd)  # whoever had it has put it in its place meanwhile
 
 
 def _name_of(file: str, name: str) -> str:

@@ -48,21 +48,30 @@ class ArtifactCalls:
     async def put(self, fd: int, offer: messages.ArtifactOffer, progress: Progress = _nobody) -> messages.Artifact:
         """Stores the first `offer.bytes` bytes of a file, over lost connections too. Raises GameNodeError."""
 
-        async def attempt() -> AsyncIterator[messages.Artifact]:
+        sent = 0
+
+        async def attempt() -> AsyncIterator[messages.Artifact | None]:
+            nonlocal sent
             wanted = await self._link.call(self._stub.OfferArtifact, offer, repeatable=True)
             if wanted.HasField("stored"):
                 yield wanted.stored
                 return
+            if wanted.offset > sent:  # it went on since the last time: another break begins anew
+                sent = wanted.offset
+                yield None
             try:
-                yield await self._link.upload(self._stub.UploadArtifact, _pieces(fd, offer, wanted.offset, progress))
+                pieces = _pieces(fd, offer, wanted.offset, progress)
+                stored: messages.Artifact = await self._link.upload(self._stub.UploadArtifact, pieces)
+                yield stored
             except GameNodeError as error:
                 if error.code is Code.PROTOCOL_ERROR and offer.bytes <= os.fstat(fd).st_size:
                     # What the server has is not what it had a moment ago.
                     raise GameNodeError(Code.DISCONNECTED, error.message) from None
                 raise
 
-        async for stored in self._link.resume(attempt, over=lambda: True):
-            return stored
+        async for done in self._link.resume(attempt, over=lambda: True):
+            if done is not None:
+                return done
         raise GameNodeError(Code.PROTOCOL_ERROR, "the server has not said what it has stored")
 
     async def get(

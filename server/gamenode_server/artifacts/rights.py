@@ -46,7 +46,7 @@ def run_of(
             raise _not_said(ref, kinds)
         # What earlier steps have a say in is known only on the node.
         meant = foreseen.may_become(_plain(written), step, plan, task.node, run.id)
-        if not any(meant.fullmatch(each) for each in (said, _plain(said), f"sha256:{said}")):
+        if not any(meant(each) for each in (said, _plain(said), f"sha256:{said}")):
             raise _not_said(ref, kinds)
         return run.id
 

@@ -34,6 +34,8 @@ PIECE = 256 * 1024
 _THREADS = 4
 #: Pieces of an upload that nobody goes on with, and contents that nobody has named, seconds.
 LEFT_ALONE = 86_400.0
+#: Seconds; about 292 years.
+LONGEST_KEEP = 9_214_646_400.0
 R = TypeVar("R")
 
 
@@ -56,6 +58,8 @@ class Offer:
     artifact: Artifact
     keep: float
     sender: str
+    #: Raises where it may not be stored any more; asked again when it gets its name.
+    allowed: Callable[[Transaction], object] = lambda _: None
 
 
 class Shelf:
@@ -157,7 +161,8 @@ class Shelf:
 
     async def sweep(self) -> None:
         """Removes artifacts whose time is over, and contents that no artifact has."""
-        gone = await self._store.apply(_expire)
+        async with self._naming:  # what is stored anew in this moment is not over
+            gone = await self._store.apply(_expire)
         for each in gone:
             logger.info("artifact %s has expired", each.name, extra={"digest": each.digest})
         await self.forget(gone)
@@ -185,9 +190,11 @@ class Shelf:
             raise GameNodeError(Code.INVALID_ARGUMENT, f"the name {artifact.name[:130]!r} {error}") from None
         if not DIGEST.fullmatch(artifact.digest):
             raise GameNodeError(Code.INVALID_ARGUMENT, "an artifact needs the SHA-256 of its content, in lower case")
-        if artifact.bytes < 0 or offer.keep < 0:
-            raise GameNodeError(Code.INVALID_ARGUMENT, "an artifact has no fewer than 0 bytes, and no time before now")
-        if artifact.bytes > self._limits.size:
+        if artifact.bytes < 0 or not 0 <= offer.keep <= LONGEST_KEEP:
+            raise GameNodeError(
+                Code.INVALID_ARGUMENT, "an artifact has no fewer than 0 bytes, and is kept from 0 s to 292 years"
+            )
+        if not artifact.node_id and artifact.bytes > self._limits.size:
             raise GameNodeError(
                 Code.LIMIT_EXCEEDED,
                 f"{artifact.name!r} has {format_size(artifact.bytes)}; an artifact may have"
@@ -226,6 +233,7 @@ class Shelf:
         keep = offer.keep or self._limits.keep
 
         def op(tx: Transaction) -> Artifact:
+            offer.allowed(tx)
             stored = replace(wanted, created_at=tx.now, expires_at=tx.now + keep)
             artifacts.put(tx, stored)
             if record is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from gamenode_pipelines.errors import Code, GameNodeError
 from gamenode_proto.v1 import artifacts_pb2 as pb
@@ -64,13 +65,12 @@ class AgentArtifacts:
         return pb.HeldArtifacts(digests=[digest for digest in request.digests if digest not in known])
 
     async def _offer(self, caller: Principal, said: pb.ArtifactOffer) -> Offer:
-        run_id = await self._core.store.apply(
-            run_of(self._core.plans, said.ref, node_id=caller.node_id, kinds=STORES, said=said.name)
-        )
-        return offer_of(
+        allowed = run_of(self._core.plans, said.ref, node_id=caller.node_id, kinds=STORES, said=said.name)
+        offer = offer_of(
             said,
             by=caller.name,
             sender=caller.key,
             node_id=caller.node_id if said.on_node else "",
-            run_id=run_id,
+            run_id=await self._core.store.apply(allowed),
         )
+        return replace(offer, allowed=allowed)

@@ -53,9 +53,9 @@ def test_ports_of_the_host_are_those_that_will_surely_be_published() -> None:
 def test_what_a_text_may_become_is_fixed_as_far_as_it_is_known() -> None:
     plan = _plan("  - {id: a, run: 'true'}\n")
     text = "${{ node.name }}-${{ params.port }}.${{ steps.a.outputs.x }}.tar"
-    pattern = may_become(text, plan.steps[0], plan, NODE, "")
+    may = may_become(text, plan.steps[0], plan, NODE, "")
     for fits in ("eu-1-5.z.tar", "eu-1-5..tar"):
-        assert pattern.fullmatch(fits)
+        assert may(fits)
     for other in ("eu-2-5.z.tar", "eu-1-5.z.tarx", "eu-1-6.z.tar"):
-        assert not pattern.fullmatch(other)
-    assert not may_become("a.b", plan.steps[0], plan, NODE, "").fullmatch("axb")
+        assert not may(other)
+    assert not may_become("a.b", plan.steps[0], plan, NODE, "")("axb")

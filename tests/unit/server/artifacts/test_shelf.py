@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -117,6 +118,8 @@ async def test_a_later_call_of_the_same_sender_takes_over_from_one_that_hangs(tm
         (offered(b"x", digest="../../etc/passwd"), Code.INVALID_ARGUMENT),
         (offered(b"x", bytes=-1), Code.INVALID_ARGUMENT),
         (offered(b"x", keep=-1.0), Code.INVALID_ARGUMENT),
+        (offered(b"x", keep=float("inf")), Code.INVALID_ARGUMENT),
+        (offered(b"x", keep=float("nan")), Code.INVALID_ARGUMENT),
         (offered(b"x" * 101), Code.LIMIT_EXCEEDED),
     ],
 )
@@ -205,3 +208,23 @@ async def test_what_is_longer_than_it_should_be_is_begun_anew(tmp_path: Path) ->
         offset = await shelf.offer(offered(data))
         assert await refused(shelf.upload(offered(data), int(str(offset)), pieces(data))) is Code.PROTOCOL_ERROR
         assert (await stored(shelf, data)).bytes == 10
+
+
+async def test_what_is_stored_anew_while_it_expires_stays(tmp_path: Path) -> None:
+    async with shelf_in(tmp_path) as (shelf, there):
+        await stored(shelf, b"a", keep=10.0)
+        there.clock.time += 20
+        await asyncio.gather(stored(shelf, b"a", keep=10.0), shelf.sweep(), stored(shelf, b"a", keep=10.0))
+        assert [each.name for each in await there.store.read(artifacts.listed)] == ["map"]
+        assert len(files(tmp_path)) == 1
+
+
+async def test_who_may_not_store_it_any_more_gives_it_no_name(tmp_path: Path) -> None:
+    def over(_: object) -> None:
+        raise GameNodeError(Code.SUPERSEDED, "the task was assigned again")
+
+    async with shelf_in(tmp_path) as (shelf, there):
+        offer = dataclasses.replace(offered(b"0123"), allowed=over)
+        assert await refused(shelf.upload(offer, 0, pieces(b"0123"))) is Code.SUPERSEDED
+        assert await there.store.read(artifacts.listed) == []
+        assert (await stored(shelf, b"x" * 101, "large", node_id="n1")).bytes == 101, "what a node keeps is its own"
